@@ -26,11 +26,12 @@ inline constexpr std::string_view default_configuration = "/etc/vmferry";
 /// Errors (kind usage) name file, line and key: syntax, unknown key, wrong type.
 Result<void> read_destination_file(const std::string& path, DestinationOptions& options);
 
-/// destination.toml and guests/NAME.toml of a directory, with the placeholders replaced. A missing
-/// destination.toml is as good as an empty one; a guest without a file of its own is refused (kind refused).
-/// `name` and `uuid` come from a stream: a name that is not safe as part of a path is refused.
+/// destination.toml and guests/NAME.toml of a directory. A missing destination.toml is as good as an empty
+/// one; a guest without a file of its own is refused (kind refused). `name` comes from a stream: one that is
+/// no plain file name is refused.
 [[nodiscard]] Result<DestinationOptions> read_configuration_directory(const std::string& directory,
-                                                                      const std::string& name,
-                                                                      const std::string& uuid);
+                                                                      const std::string& name);
+/// Reads all files of a directory, to find mistakes before a guest arrives.
+Result<void> check_configuration_directory(const std::string& directory);
 
 }  // namespace vmferry::cli

@@ -1,6 +1,5 @@
 // vmferry: carries a running virtual machine between Xen and QEMU. Subcommands: one file each in this folder.
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <span>
 #include <string>
@@ -42,7 +41,7 @@ int run(std::span<char*> arguments) {
     add_inspect(app, invocation);
 
     try {
-        app.parse({own.rbegin(), own.rend()});  // CLI11 takes its vector from the back
+        app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes its vector from the back
     } catch (const CLI::Success& request) {     // --help, --version
         return app.exit(request);
     } catch (const CLI::ParseError& error) {
