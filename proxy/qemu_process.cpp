@@ -1,0 +1,202 @@
+#include "proxy/qemu_process.hpp"
+
+#include <array>
+#include <csignal>
+#include <fstream>
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+namespace vmferry {
+namespace {
+
+// Between fork and exec only async-signal-safe calls are allowed: other threads may hold locks.
+
+/// Ignored and blocked signals are inherited through exec; QEMU shall find the defaults.
+void default_signals() {
+    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+struct ChildDescriptors {
+    int null, log, armed, status;
+};
+
+[[noreturn]] void run_child(const ChildDescriptors& given, const char* binary, char* const* arguments) {
+    setsid();
+    default_signals();
+    char byte = 0;
+    // Not before the guardian stands; if vmferry dies first, this is the end of the pipe.
+    if (read(given.armed, &byte, 1) != 1) _exit(127);
+    dup2(given.null, 0);
+    dup2(given.log, 1);
+    dup2(given.log, 2);
+    syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+    execvp(binary, arguments);
+    const int error = errno;
+    [[maybe_unused]] const auto told = write(given.status, &error, sizeof error);
+    _exit(127);
+}
+
+[[noreturn]] void run_guardian(int leash, int pidfd) {
+    setsid();
+    // Away from whatever the terminal or a service manager sends to all: its job begins when others end.
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(number, SIG_IGN);
+    prctl(PR_SET_NAME, "vmferry-guard");
+    const int low_leash = fcntl(leash, F_DUPFD, 3), low_pidfd = fcntl(pidfd, F_DUPFD, 3);
+    dup2(low_leash, 0);
+    dup2(low_pidfd, 1);
+    syscall(SYS_close_range, 2u, ~0u, 0u);
+    char byte = 0;
+    ssize_t count = 0;
+    do count = read(0, &byte, 1);
+    while (count < 0 && errno == EINTR);
+    if (count != 1) syscall(SYS_pidfd_send_signal, 1, SIGKILL, nullptr, 0);
+    _exit(0);
+}
+
+struct Pipe {
+    Descriptor read, write;
+    bool open() {
+        std::array<int, 2> ends{};
+        if (pipe2(ends.data(), O_CLOEXEC) != 0) return false;
+        read = Descriptor(ends[0]);
+        write = Descriptor(ends[1]);
+        return true;
+    }
+};
+
+std::string status_text(int status) {
+    if (WIFSIGNALED(status)) return fmt::format("was killed by signal {}", WTERMSIG(status));
+    return fmt::format("ended with status {}", WEXITSTATUS(status));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<QemuProcess>> QemuProcess::start(Loop& loop, ProcessStart what) {
+    std::unique_ptr<QemuProcess> self(new QemuProcess(loop, std::move(what)));
+    const auto failure = [&](const char* doing) {
+        return environment_error(self->what_.component, fmt::format("starting {}", self->what_.binary),
+                                 fmt::format("{}: {}", doing, errno_text(errno)));
+    };
+    const Descriptor null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const Descriptor log(open(self->what_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (!null.valid() || !log.valid()) return failure(self->what_.log.c_str());
+    Pipe armed, status, leash;
+    if (!armed.open() || !status.open() || !leash.open()) return failure("pipe");
+
+    std::vector<char*> arguments{self->what_.binary.data()};
+    for (auto& argument : self->what_.arguments) arguments.push_back(argument.data());
+    arguments.push_back(nullptr);
+
+    self->pid_ = fork();
+    if (self->pid_ < 0) return failure("fork");
+    if (self->pid_ == 0) {
+        close(armed.write.get());  // or the child would wait for itself
+        run_child({null.get(), log.get(), armed.read.get(), status.write.get()}, self->what_.binary.c_str(),
+                  arguments.data());
+    }
+    self->pidfd_ = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, self->pid_, 0)));
+    if (!self->pidfd_.valid()) return failure("pidfd_open");
+    self->guardian_ = fork();
+    if (self->guardian_ == 0) run_guardian(leash.read.get(), self->pidfd_.get());
+    if (self->guardian_ < 0) return failure("fork of the guardian");
+    self->leash_ = std::move(leash.write);
+    if (write(armed.write.get(), "", 1) != 1) return failure("start");
+
+    status.write.reset();
+    int exec_error = 0;
+    if (read(status.read.get(), &exec_error, sizeof exec_error) == sizeof exec_error) {
+        errno = exec_error;
+        return failure("exec");
+    }
+    self->watch();
+    return self;
+}
+
+void QemuProcess::watch() {
+    watcher_.reset(new uv_poll_t);
+    uv_poll_init(loop_.uv(), watcher_.get(), pidfd_.get());
+    watcher_->data = this;
+    uv_poll_start(watcher_.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
+        if (auto* self = static_cast<QemuProcess*>(handle->data)) {
+            self->reap();
+            if (self->exited_ && self->alarm_on_exit_) self->loop_.raise(self->exit_error("its life"));
+        }
+    });
+}
+
+void QemuProcess::reap() {
+    int status = 0;
+    if (exited_ || waitpid(pid_, &status, WNOHANG) != pid_) return;
+    exited_ = true;
+    exit_status_ = status;
+    watcher_.reset();
+}
+
+QemuProcess::~QemuProcess() {
+    if (pid_ > 0 && !exited_ && !released_) {
+        if (pidfd_.valid())
+            syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+        else
+            ::kill(pid_, SIGKILL);
+        int status = 0;
+        while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        }
+    }
+    leash_.reset();
+    if (guardian_ > 0)
+        while (waitpid(guardian_, nullptr, 0) < 0 && errno == EINTR) {
+        }
+}
+
+Error QemuProcess::exit_error(std::string doing) const {
+    std::string found = exited_ ? status_text(exit_status_) : "is still there";
+    if (const auto tail = log_tail(); !tail.empty()) found += "; it said: " + tail;
+    return {ErrorKind::environment, what_.component, std::move(doing), {}, 0, std::move(found), {}};
+}
+
+std::string QemuProcess::log_tail(std::size_t bytes) const {
+    std::ifstream file(what_.log, std::ios::binary | std::ios::ate);
+    if (!file) return {};
+    const auto size = static_cast<std::size_t>(file.tellg());
+    const auto begin = size > bytes ? size - bytes : 0;
+    file.seekg(static_cast<std::streamoff>(begin));
+    std::string text(size - begin, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (begin > 0)  // begins with a whole line
+        if (const auto line = text.find('\n'); line != std::string::npos) text.erase(0, line + 1);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+}
+
+Result<void> QemuProcess::release() {
+    if (released_) return {};
+    if (write(leash_.get(), "r", 1) != 1)
+        return environment_error(what_.component, "releasing it from its guardian", errno_text(errno));
+    while (waitpid(guardian_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    guardian_ = -1;
+    leash_.reset();
+    released_ = true;
+    return {};
+}
+
+Result<void> QemuProcess::kill(std::chrono::milliseconds patience, std::chrono::milliseconds limit) {
+    const Loop::Shield shield(loop_);
+    alarm_on_exit_ = false;
+    const auto gone = [this] { return exited_; };
+    for (const auto& [number, time] : {std::pair{SIGTERM, patience}, std::pair{SIGKILL, limit}}) {
+        if (exited_) return {};
+        syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+        if (loop_.wait({what_.component, "its end", time}, gone)) return {};
+    }
+    return environment_error(what_.component, "ending it", fmt::format("process {} is still there", pid_));
+}
+
+}  // namespace vmferry

@@ -1,0 +1,73 @@
+// A QEMU that we started, and who may end it.
+//
+//     vmferry ──fork──► QEMU      own session and process group, stdin /dev/null, stdout and stderr in a log
+//        │
+//        └────fork────► guardian  holds one end of a pipe and QEMU's pidfd, nothing else
+//
+// Until release(), QEMU must not outlive vmferry, however vmferry ends (SIGKILL too): the guardian reads the
+// end of the pipe and kills QEMU. PR_SET_PDEATHSIG could not be taken back from outside, and a cut migration
+// stream ends QEMU only while it still loads. release() sends the guardian home: from then on QEMU holds a
+// guest that may be the only one, and survives vmferry.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "parsers/wire/error.hpp"
+#include "proxy/descriptor.hpp"
+#include "proxy/loop.hpp"
+
+namespace vmferry {
+
+struct ProcessStart {
+    std::string component;  ///< in errors: "QEMU", "twin"
+    std::string binary;     ///< looked up in PATH if it has no slash
+    std::vector<std::string> arguments;
+    std::string log;  ///< file that takes stdout and stderr; appended to
+};
+
+class QemuProcess {
+  public:
+    /// Error: the binary cannot be executed (said at once, not by a later time-out).
+    [[nodiscard]] static Result<std::unique_ptr<QemuProcess>> start(Loop& loop, ProcessStart what);
+    /// Unless released: kills and reaps.
+    ~QemuProcess();
+    QemuProcess(const QemuProcess&) = delete;
+    QemuProcess& operator=(const QemuProcess&) = delete;
+
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    [[nodiscard]] bool exited() const { return exited_; }
+    /// "ended with status 1", "was killed by signal 9"; with the log's tail, for error texts.
+    [[nodiscard]] Error exit_error(std::string doing) const;
+    /// The last lines of the log, at most `bytes`.
+    [[nodiscard]] std::string log_tail(std::size_t bytes = 2048) const;
+    /// Whether its exit is an alarm of the loop (at first: no).
+    void alarm_on_exit(bool on) { alarm_on_exit_ = on; }
+
+    /// From here on it survives us.
+    Result<void> release();
+    /// SIGTERM, after `patience` SIGKILL; returns when it is reaped. Error: it is still there (D state).
+    Result<void> kill(std::chrono::milliseconds patience, std::chrono::milliseconds limit);
+
+  private:
+    QemuProcess(Loop& loop, ProcessStart what) : loop_(loop), what_(std::move(what)) {}
+    void watch();
+    void reap();
+
+    Loop& loop_;
+    ProcessStart what_;
+    pid_t pid_ = -1;
+    pid_t guardian_ = -1;
+    Descriptor pidfd_;
+    Descriptor leash_;  ///< write end of the guardian's pipe
+    OwnedHandle<uv_poll_t> watcher_;
+    bool exited_ = false, released_ = false, alarm_on_exit_ = false;
+    int exit_status_ = 0;  ///< as waitpid gives it
+};
+
+}  // namespace vmferry

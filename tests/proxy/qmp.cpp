@@ -1,0 +1,140 @@
+// The QMP client: against the real QEMU, and against peers that break the rules.
+#include "proxy/qmp.hpp"
+
+#include <thread>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <sys/socket.h>
+
+#include "proxy/qemu_process.hpp"
+#include "proxy/qmp_call.hpp"
+#include "proxy/temporary_directory.hpp"
+#include "proxy/unix_socket.hpp"
+
+using namespace vmferry;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+namespace {
+
+/// A peer that says fixed lines, one after each line that it hears, then keeps silent until it is closed.
+class Script {
+  public:
+    Script(const std::string& path, std::vector<std::string> lines) : listener_(*listen_unix(path)) {
+        thread_ = std::jthread([this, lines = std::move(lines)] {
+            const Descriptor peer(::accept(listener_.get(), nullptr, nullptr));
+            std::string heard;
+            for (const auto& line : lines) {
+                (void)!::write(peer.get(), line.data(), line.size());
+                if (!next_line(peer, heard)) return;
+            }
+            while (next_line(peer, heard)) {
+            }
+        });
+    }
+
+  private:
+    static bool next_line(const Descriptor& peer, std::string& heard) {
+        char byte = 0;
+        heard.clear();
+        while (::read(peer.get(), &byte, 1) == 1) {
+            if (byte == '\n') return true;
+            heard += byte;
+        }
+        return false;
+    }
+    Descriptor listener_;
+    std::jthread thread_;
+};
+
+constexpr auto greeting = "{\"QMP\": {\"version\": {}}}\r\n";
+constexpr auto first_return = "{\"return\": {}, \"id\": 1}\r\n";
+
+struct Fixture {
+    Loop loop;
+    TemporaryDirectory directory = std::move(*TemporaryDirectory::create());
+    std::string path = directory.file("qmp");
+    QmpClient qmp{loop.uv(), "QEMU"};
+};
+
+TEST_CASE_FIXTURE(Fixture, "commands, errors, events and the end of a real QEMU") {
+    auto process = QemuProcess::start(
+        loop, {"QEMU",
+               "qemu-system-x86_64",
+               {"-M", "none", "-display", "none", "-S", "-qmp", "unix:" + path + ",server=on,wait=off"},
+               directory.file("log")});
+    REQUIRE(process);
+    const auto version = qmp_connect(loop, qmp, path, 30s);
+    REQUIRE_MESSAGE(version.has_value(), version.error().text());
+    CHECK(version->at("version").at("qemu").at("major").get<int>() >= 7);
+
+    const auto status = qmp_call(loop, qmp, "query-status", nullptr, 5s);
+    REQUIRE(status);
+    CHECK(status->at("running") == false);
+
+    const auto bad = qmp_call(loop, qmp, "no-such-command", nullptr, 5s);
+    REQUIRE(!bad);
+    CHECK(bad.error().kind == ErrorKind::environment);
+    CHECK(bad.error().text().find("no-such-command") != std::string::npos);
+
+    std::vector<std::string> events;
+    qmp.on_event([&](std::string_view name, const json&) { events.emplace_back(name); });
+    std::string closed;
+    qmp.on_close([&](const Error& error) { closed = error.text(); });
+    CHECK(qmp_call(loop, qmp, "quit", nullptr, 5s));
+    CHECK(loop.wait({"QEMU", "its end", 10s}, [&] { return (*process)->exited() && !closed.empty(); }));
+    CHECK(events == std::vector<std::string>{"SHUTDOWN"});
+    CHECK(!qmp.ready());
+    CHECK(qmp_call(loop, qmp, "query-status", nullptr, 5s).error().found == "no connection");
+}
+
+TEST_CASE_FIXTURE(Fixture, "no socket, and a peer that never greets, end with the time limit") {
+    const auto nothing = qmp_connect(loop, qmp, path, 50ms);
+    REQUIRE(!nothing);
+    CHECK(nothing.error().found == "no such file or directory within 50 ms");
+    QmpClient second(loop.uv(), "QEMU");
+    const Script silent(path, {""});
+    const auto mute = qmp_connect(loop, second, path, 50ms);
+    REQUIRE(!mute);
+    CHECK(mute.error().found == "no greeting within 50 ms");
+    second.close();
+}
+
+TEST_CASE_FIXTURE(Fixture, "a path that no unix socket can have is refused") {
+    const auto result = qmp_connect(loop, qmp, directory.file(std::string(120, 'x')), 1s);
+    REQUIRE(!result);
+    CHECK(result.error().found == "the path is too long for a unix socket");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a command without answer ends alone; a late answer is ignored") {
+    const Script peer(
+        path, {greeting, first_return, "", "{\"return\": 1, \"id\": 2}\n{\"return\": 2, \"id\": 3}\n"});
+    REQUIRE(qmp_connect(loop, qmp, path, 5s));
+    const auto late = qmp_call(loop, qmp, "slow", nullptr, 50ms);
+    REQUIRE(!late);
+    CHECK(late.error().text() == "QEMU QMP slow: no answer within 50 ms");
+    const auto next = qmp_call(loop, qmp, "quick", nullptr, 5s);
+    REQUIRE(next);
+    CHECK(*next == 2);
+    qmp.close();
+}
+
+TEST_CASE_FIXTURE(Fixture, "what is not QMP ends the connection with a reason") {
+    std::string line;
+    std::string found;
+    SUBCASE("no greeting") {
+        line = "{\"hello\": 1}\n";
+        found = "no QMP greeting";
+    }
+    SUBCASE("no JSON") {
+        line = "HTTP/1.1 400 Bad Request\n";
+        found = "an answer that is not a JSON object";
+    }
+    const Script peer(path, {line});
+    const auto result = qmp_connect(loop, qmp, path, 5s);
+    REQUIRE(!result);
+    CHECK(result.error().found == found);
+}
+
+}  // namespace

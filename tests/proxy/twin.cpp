@@ -1,0 +1,82 @@
+// Against the real QEMU: a twin's stream, and the cache that keeps it.
+#include "proxy/twin.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <doctest/doctest.h>
+
+#include "proxy/template_cache.hpp"
+#include "proxy/temporary_directory.hpp"
+
+using namespace vmferry;
+
+namespace {
+
+TwinRequest small_machine() {
+    return {
+        "qemu-system-x86_64",
+        {"-accel", "tcg", "-M", "pc-i440fx-7.2,hpet=off,vmport=off", "-cpu", "max", "-m", "64", "-nodefaults",
+         "-no-user-config", "-display", "none", "-device", "cirrus-vga,addr=2,vgamem_mb=8"}};
+}
+
+TEST_CASE("a twin sends its stream") {
+    Loop loop;
+    const auto stream = capture_twin(loop, small_machine(), {});
+    REQUIRE_MESSAGE(stream.has_value(), stream.error().text());
+    CHECK(stream->size() > 100'000);
+    CHECK(as_text(Bytes(*stream).first(4)) == "QEVM");
+    CHECK(as_text(*stream).find("pc-i440fx-7.2") != std::string_view::npos);
+    CHECK(stream->back() == std::byte{'}'});  // the end of the description
+}
+
+TEST_CASE("a twin that refuses its arguments is quoted") {
+    Loop loop;
+    auto request = small_machine();
+    request.arguments.emplace_back("-no-such-option");
+    const auto stream = capture_twin(loop, request, {});
+    REQUIRE(!stream);
+    CHECK(stream.error().kind == ErrorKind::environment);
+    CHECK(stream.error().found.find("ended with status 1") != std::string::npos);
+    CHECK(stream.error().found.find("no-such-option") != std::string::npos);
+}
+
+TEST_CASE("a binary that is not there is said at once") {
+    Loop loop;
+    const auto stream = capture_twin(loop, {"/nonexistent/qemu", {}}, {});
+    REQUIRE(!stream);
+    CHECK(stream.error().found.find("exec: No such file") != std::string::npos);
+}
+
+TEST_CASE("templates are kept, and a spoiled one is made anew") {
+    Loop loop;
+    auto directory = TemporaryDirectory::create();
+    REQUIRE(directory);
+    TemplateCache cache(directory->file("cache"));
+    const auto request = small_machine();
+    const auto key = cache.key(loop, request, {});
+    REQUIRE(key);
+    CHECK(!cache.load(*key));
+    const auto first = cache.stream(loop, request, {});
+    REQUIRE_MESSAGE(first.has_value(), first.error().text());
+    const auto kept = cache.load(*key);
+    REQUIRE(kept);
+    CHECK(*kept == *first);
+
+    auto other = request;
+    other.arguments.back() = "cirrus-vga,addr=2,vgamem_mb=16";
+    CHECK(cache.key(loop, other, {}).value() != *key);
+
+    const auto file = directory->file("cache") + "/" + *key + ".twin";
+    const auto size = std::filesystem::file_size(file);
+    std::fstream(file, std::ios::in | std::ios::out | std::ios::binary)
+        .seekp(static_cast<long>(size / 2))
+        .put('!');
+    CHECK(!cache.load(*key));
+    std::filesystem::resize_file(file, 10);
+    CHECK(!cache.load(*key));
+    CHECK(cache.stream(loop, request, {}));
+    CHECK(cache.load(*key));
+}
+
+}  // namespace
