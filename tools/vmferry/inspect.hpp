@@ -5,7 +5,6 @@
 
 #include "parsers/qemu/device_tree.hpp"
 #include "parsers/wire/error.hpp"
-#include "parsers/xen/hvm_context.hpp"
 #include "parsers/xen/stream_reader.hpp"
 #include "tools/vmferry/input_window.hpp"
 #include "tools/vmferry/listing.hpp"
@@ -19,7 +18,5 @@ namespace vmferry::cli {
 
 /// One device section with all its fields.
 void show_section(Listing& listing, unsigned depth, const qemu::Section& section);
-/// One record of an HVM context.
-void show_hvm_record(Listing& listing, unsigned depth, const xen::HvmRecord& record);
 
 }  // namespace vmferry::cli

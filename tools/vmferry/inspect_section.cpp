@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/vmferry/describe_json.hpp"
 #include "tools/vmferry/inspect.hpp"
 
 namespace vmferry::cli {
@@ -62,13 +63,6 @@ Json show(const qemu::Field& field, bool complete) {
     }
     if (complete || data.size() <= shown_bytes) return hex_text(data);
     return fmt::format("{}… ({} bytes)", hex_text(data.first(shown_bytes)), data.size());
-}
-
-/// Two fields may have the same name (QEMU's descriptions do that): the later one gets a number.
-std::string free_name(const Json& object, const std::string& name) {
-    if (!object.contains(name)) return name;
-    for (unsigned number = 2;; ++number)
-        if (auto numbered = fmt::format("{}#{}", name, number); !object.contains(numbered)) return numbered;
 }
 
 Json show(const qemu::Struct& structure, bool complete) {

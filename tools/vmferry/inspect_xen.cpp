@@ -1,15 +1,16 @@
 // `vmferry inspect` of what `xl migrate` or `xl save` writes.
 #include <optional>
 #include <string>
-#include <utility>
 #include <variant>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "parsers/qemu/snapshot.hpp"
+#include "parsers/xen/describe.hpp"
 #include "parsers/xen/handshake.hpp"
 #include "parsers/xen/hvm_context.hpp"
+#include "tools/vmferry/describe_json.hpp"
 #include "tools/vmferry/inspect.hpp"
 #include "tools/vmferry/page_totals.hpp"
 
@@ -19,177 +20,125 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr std::uint64_t record_header = 8;     // type and length, both layers
-constexpr std::uint64_t emulator_header = 8;   // id and index before the blob
-constexpr std::uint64_t page_head = 8;         // count and reserved, before the pfn list
-
-Json hex(std::uint64_t value) {
-    return fmt::format("{:#x}", value);
-}
+constexpr std::uint64_t record_header = 8;    // type and length, both layers
+constexpr std::uint64_t emulator_header = 8;  // id and index before the blob
+constexpr std::uint64_t page_head = 8;        // count and reserved, before the pfn list
 
 /// Lists the records of one stream. Errors inside a record's body (HVM context, device model) do not end the
 /// listing: the framing around them is sound. The first one becomes the result.
 class XenListing {
   public:
-    XenListing(Listing& listing, PageTotals& pages) : listing_(listing), pages_(pages) {}
+    explicit XenListing(Listing& listing) : listing_(listing) {}
 
-    void record(const xen::Record& record, std::uint64_t offset, std::uint64_t consumed) {
-        offset_ = offset;
-        length_ = consumed;
-        std::visit([this](const auto& body) { show(body); }, record);
+    /// `offset`, `length`: of the bytes that were consumed for this record.
+    void add(const xen::Record& record, std::uint64_t offset, std::uint64_t length) {
+        if (const auto* run = std::get_if<xen::PageRun>(&record)) return pages_.run(run->pages);
+        if (std::holds_alternative<xen::StreamEnd>(record)) return;
+        if (const auto* batch = std::get_if<xen::PageBatch>(&record)) return add_batch(*batch, offset);
+
+        auto description = xen::describe(record);
+        auto fields = to_json(description.fields, !listing_.json());
+        std::string config;
+        if (const auto* header = std::get_if<xen::XlHeader>(&record)) config = take_config(header->config, fields);
+        listing_.entry(0, offset, length, fmt::format("{} {}", description.layer, description.name), fields);
+        listing_.text(0, config);
+
+        if (const auto* context = std::get_if<xen::HvmContextRecord>(&record))
+            add_context(context->blob, offset + record_header);
+        if (const auto* context = std::get_if<xen::EmulatorContext>(&record))
+            add_device_model(context->blob, offset + record_header + emulator_header);
     }
-    [[nodiscard]] std::optional<Error>& first_error() { return first_error_; }
 
-  private:
-    void entry(std::string_view name, const Json& fields) { listing_.entry(0, offset_, length_, name, fields); }
-
-    void nested_error(const Error& error) {
-        listing_.entry(1, error.offset, 0, "error", {{"text", error.text()}});
+    void add_error(const Error& error) {
+        listing_.entry(0, error.offset, 0, "error", {{"text", error.text()}});
         if (!first_error_) first_error_ = error;
     }
+    [[nodiscard]] const std::optional<Error>& first_error() const { return first_error_; }
+    [[nodiscard]] const PageTotals& pages() const { return pages_; }
 
-    void show(const xen::XlHeader& header) {
-        Json fields{{"mandatory_flags", hex(header.mandatory_flags)}, {"optional_flags", hex(header.optional_flags)}};
-        auto config = Json::parse(header.config, nullptr, false);
-        const bool parsed = !config.is_discarded();
-        if (listing_.json()) fields["config"] = parsed ? std::move(config) : Json(header.config);
-        else fields["config_bytes"] = header.config.size();
-        entry("xl header", fields);
-        if (listing_.json()) return;
-        // Through the JSON writer either way: it escapes what a terminal would obey.
-        listing_.text(0, parsed ? config.dump(2, ' ', true, Json::error_handler_t::replace)
-                                : Json(header.config).dump(-1, ' ', true, Json::error_handler_t::replace));
-    }
-    void show(const xen::LibxlHeader& header) {
-        entry("libxl header", {{"version", header.version}, {"options", hex(header.options)}});
-    }
-    void show(const xen::LibxcContext&) { entry("LIBXC_CONTEXT", Json::object()); }
-    void show(const xen::EmulatorXenstoreData& data) {
-        Json fields{{"emulator", data.emulator}, {"index", data.index}};
-        for (const auto& [key, value] : data.entries) fields[key] = value;
-        entry("EMULATOR_XENSTORE_DATA", fields);
-    }
-    void show(const xen::EmulatorContext& context) {
-        entry("EMULATOR_CONTEXT",
-              {{"emulator", context.emulator}, {"index", context.index}, {"blob_bytes", context.blob.size()}});
-        auto tree = qemu::read_device_model(context.blob, offset_ + record_header + emulator_header);
-        if (!tree) return nested_error(tree.error());
-        for (const auto& section : tree->sections) show_section(listing_, 1, section);
-    }
-    void show(const xen::LibxlEnd&) { entry("END (libxl)", Json::object()); }
-    void show(const xen::ImageHeader& header) {
-        entry("libxc image header", {{"version", header.version}, {"options", hex(header.options)}});
-    }
-    void show(const xen::DomainHeader& header) {
-        entry("domain header", {{"type", header.type},
-                                {"page_shift", header.page_shift},
-                                {"xen", fmt::format("{}.{}", header.xen_major, header.xen_minor)}});
-    }
-    void show(const xen::CpuidPolicyRecord& policy) {
-        entry("X86_CPUID_POLICY", {{"leaves", policy.leaves.size()}});
-        std::uint64_t at = offset_ + record_header;
-        constexpr std::uint64_t size = 24;
-        for (const auto& leaf : policy.leaves) {
-            Json fields{{"leaf", hex(leaf.leaf)}};
-            if (leaf.subleaf != xen::CpuidLeaf::no_subleaf) fields["subleaf"] = hex(leaf.subleaf);
-            fields.update({{"eax", hex(leaf.eax)}, {"ebx", hex(leaf.ebx)}, {"ecx", hex(leaf.ecx)}, {"edx", hex(leaf.edx)}});
-            listing_.entry(1, std::exchange(at, at + size), size, "leaf", fields);
-        }
-    }
-    void show(const xen::MsrPolicyRecord& policy) {
-        entry("X86_MSR_POLICY", {{"entries", policy.entries.size()}});
-        std::uint64_t at = offset_ + record_header;
-        constexpr std::uint64_t size = 16;
-        for (const auto& msr : policy.entries)
-            listing_.entry(1, std::exchange(at, at + size), size, "msr",
-                           {{"index", hex(msr.index)}, {"value", hex(msr.value)}});
-    }
-    void show(const xen::StaticDataEnd&) { entry("STATIC_DATA_END", Json::object()); }
-    void show(const xen::PageBatch& batch) {
-        const auto fields = pages_.batch(*batch.entries);
+  private:
+    void add_batch(const xen::PageBatch& batch, std::uint64_t offset) {
         std::uint64_t data = 0;
         for (const auto& page : *batch.entries) data += page.has_data() ? 1 : 0;
-        length_ = record_header + page_head + batch.entries->size() * sizeof(std::uint64_t) + data * page_size;
-        entry("PAGE_DATA", fields);
+        listing_.entry(0, offset,
+                       record_header + page_head + batch.entries->size() * sizeof(std::uint64_t) + data * page_size,
+                       "libxc PAGE_DATA", pages_.batch(*batch.entries));
     }
-    void show(const xen::PageRun& run) { pages_.run(run.pages); }
-    void show(const xen::TscInfo& tsc) {
-        entry("X86_TSC_INFO",
-              {{"mode", tsc.mode}, {"khz", tsc.khz}, {"nsec", tsc.nsec}, {"incarnation", tsc.incarnation}});
+
+    /// The configuration as an object for JSON, indented text for people.
+    [[nodiscard]] std::string take_config(const std::string& text, Json& fields) const {
+        auto config = Json::parse(text, nullptr, false);
+        if (config.is_discarded()) config = text;  // the JSON writer escapes what a terminal would obey
+        if (listing_.json()) {
+            fields["config"] = std::move(config);
+            return {};
+        }
+        fields["config"] = fmt::format("{} bytes", text.size());
+        return config.dump(2, ' ', true, Json::error_handler_t::replace);
     }
-    void show(const xen::HvmContextRecord& record) {
-        entry("HVM_CONTEXT", {{"blob_bytes", record.blob.size()}});
-        auto context = xen::read_hvm_context(record.blob, offset_ + record_header);
-        if (!context) return nested_error(context.error());
-        for (const auto& body : *context) show_hvm_record(listing_, 1, body);
+
+    void add_context(Bytes blob, std::uint64_t offset) {
+        const auto context = xen::read_hvm_context(blob, offset);
+        if (!context) return add_error(context.error());
+        for (const auto& record : *context) {
+            const auto description = xen::describe(record);
+            Json fields{{"instance", record.instance}};
+            fields.update(to_json(description.fields, !listing_.json()));
+            listing_.entry(1, record.offset, record.length, description.name, fields);
+        }
     }
-    void show(const xen::HvmParams& record) {
-        entry("HVM_PARAMS", {{"count", record.params.size()}});
-        std::uint64_t at = offset_ + record_header + 8;
-        constexpr std::uint64_t size = 16;
-        for (const auto& param : record.params)
-            listing_.entry(1, std::exchange(at, at + size), size, "param",
-                           {{"index", param.index}, {"value", hex(param.value)}});
+
+    void add_device_model(Bytes blob, std::uint64_t offset) {
+        const auto tree = qemu::read_device_model(blob, offset);
+        if (!tree) return add_error(tree.error());
+        for (const auto& section : tree->sections) show_section(listing_, 1, section);
     }
-    void show(const xen::Verify&) { entry("VERIFY", Json::object()); }
-    void show(const xen::SkippedOptional& record) {
-        entry("unknown, optional", {{"type", hex(record.type)}, {"body_bytes", record.length}});
-    }
-    void show(const xen::LibxcEnd&) { entry("END (libxc)", Json::object()); }
-    void show(const xen::StreamEnd&) {}
 
     Listing& listing_;
-    PageTotals& pages_;
-    std::uint64_t offset_ = 0, length_ = 0;
+    PageTotals pages_;
     std::optional<Error> first_error_;
 };
 
 /// What follows libxl's END: nothing in a save file, xl's permission in a recorded migration.
 Result<void> inspect_tail(InputWindow& input, std::uint64_t offset, Listing& listing) {
-    VMFERRY_TRY(input.fill(1));
-    if (input.unread().empty()) return {};
     VMFERRY_TRY(input.fill(xen::go.size() + 1));
     const auto tail = as_text(input.unread());
+    if (tail.empty()) return {};
     if (tail == xen::go) {
-        listing.entry(0, offset, tail.size(), "xl: go", {{"text", tail.substr(0, tail.size() - 1)}});
+        listing.entry(0, offset, tail.size(), "xl go", {{"text", tail.substr(0, tail.size() - 1)}});
         return {};
     }
-    return stream_error("xl", "handshake", {}, offset, fmt::format("{} or more bytes", tail.size()),
+    return stream_error("xl", "handshake", {}, offset,
+                        fmt::format("{} bytes{}", tail.size(), tail.size() > xen::go.size() ? " or more" : ""),
                         "the end of the file, or xl's 44-byte permission");
+}
+
+Result<void> read_records(InputWindow& input, xen::StreamReader& reader, XenListing& records, Listing& listing) {
+    while (true) {
+        const auto offset = reader.offset();
+        VMFERRY_ASSIGN(auto step, reader.next(input.unread()));
+        if (!step.event) {
+            VMFERRY_ASSIGN(const bool enough, input.fill(step.need));
+            if (!enough) return std::unexpected(reader.truncated(input.unread().size()));
+            continue;
+        }
+        records.add(*step.event, offset, step.consumed);
+        input.consume(step.consumed);
+        if (std::holds_alternative<xen::StreamEnd>(*step.event)) return inspect_tail(input, reader.offset(), listing);
+    }
 }
 
 }  // namespace
 
 Result<void> inspect_xen(InputWindow& input, xen::StreamReader::Start start, Listing& listing, Json& summary) {
     xen::StreamReader reader(start);
-    PageTotals pages;
-    XenListing xen_listing(listing, pages);
-    std::uint64_t offset = 0;
-
-    const auto read = [&]() -> Result<void> {
-        while (true) {
-            VMFERRY_ASSIGN(auto step, reader.next(input.unread()));
-            if (!step.event) {
-                VMFERRY_ASSIGN(const bool enough, input.fill(step.need));
-                if (!enough) {
-                    // A reader that can use less than it asked for gets its chance through the next call only
-                    // if something arrived since; here nothing will.
-                    return std::unexpected(reader.truncated(input.unread().size()));
-                }
-                continue;
-            }
-            xen_listing.record(*step.event, offset, step.consumed);
-            const bool end = std::holds_alternative<xen::StreamEnd>(*step.event);
-            input.consume(step.consumed);
-            offset += step.consumed;
-            if (end) return inspect_tail(input, offset, listing);
-        }
-    };
-    auto result = read();
-    summary["bytes"] = offset;
-    summary["pages"] = pages.totals();
-    if (xen_listing.first_error()) return std::unexpected(*xen_listing.first_error());
-    return result;
+    XenListing records(listing);
+    const auto result = read_records(input, reader, records, listing);
+    if (!result) records.add_error(result.error());
+    summary["bytes"] = reader.offset();
+    summary["pages"] = records.pages().totals();
+    if (records.first_error()) return std::unexpected(*records.first_error());
+    return {};
 }
 
 }  // namespace vmferry::cli

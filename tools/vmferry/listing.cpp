@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/vmferry/describe_json.hpp"
 #include "tools/vmferry/report.hpp"
 
 namespace vmferry::cli {
@@ -17,7 +18,7 @@ constexpr std::size_t columns = 110;       // of a line, before fields go on in 
 constexpr std::size_t field_indent = 22;   // under the record's name
 
 std::string scalar(const Json& value) {
-    if (value.is_string()) return value.get<std::string>();
+    if (value.is_string()) return printable(value.get<std::string>());
     return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -29,7 +30,7 @@ void print_fields(const Json& fields, std::size_t indent, std::size_t used) {
     std::size_t at = used;
     for (const auto& [name, value] : fields.items()) {
         if (is_block(value)) continue;
-        const auto word = fmt::format("{}={}", name, scalar(value));
+        const auto word = fmt::format("{}={}", printable(name), scalar(value));
         if (at > indent && at + 1 + word.size() > columns) {
             fmt::print("\n");
             at = 0;
@@ -48,14 +49,14 @@ void print_fields(const Json& fields, std::size_t indent, std::size_t used) {
     for (const auto& [name, value] : fields.items()) {
         if (!is_block(value)) continue;
         if (value.is_object()) {
-            const auto head = fmt::format("{:{}}{}:", "", indent, name);
+            const auto head = fmt::format("{:{}}{}:", "", indent, printable(name));
             fmt::print("{}", head);
             print_fields(value, indent + 2, head.size());
             continue;
         }
         std::size_t index = 0;
         for (const auto& element : value) {
-            const auto head = fmt::format("{:{}}{}[{}]:", "", indent, name, index++);
+            const auto head = fmt::format("{:{}}{}[{}]:", "", indent, printable(name), index++);
             fmt::print("{}", head);
             if (element.is_object())
                 print_fields(element, indent + 2, head.size());
@@ -75,7 +76,7 @@ void Listing::entry(unsigned depth, std::uint64_t offset, std::uint64_t length, 
                    false);
         return;
     }
-    const auto head = fmt::format("{:#010x} {:>9}  {:{}}{:<20}", offset, length, "", depth * 2, record);
+    const auto head = fmt::format("{:#010x} {:>9}  {:{}}{:<22}", offset, length, "", depth * 2, printable(record));
     fmt::print("{}", head);
     if (fields.empty())
         fmt::print("\n");
