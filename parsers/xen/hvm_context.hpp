@@ -18,6 +18,7 @@
 
 #include "parsers/wire/bytes.hpp"
 #include "parsers/wire/error.hpp"
+#include "parsers/xen/policy.hpp"
 
 namespace vmferry::xen {
 
@@ -25,6 +26,7 @@ namespace vmferry::xen {
 struct Lapic {
     hvm_hw_lapic base{};
     std::uint32_t pending_esr = 0;
+    std::uint32_t pad = 0;
 };
 
 /// CPU_XSAVE: the fixed head and the XSAVE area in standard format (512 legacy + 64 header + components).
@@ -41,6 +43,7 @@ struct CpuMsrs {
         std::uint32_t index = 0;
         std::uint64_t value = 0;
     };
+    std::uint32_t pad = 0;  ///< behind the count; Xen does not initialise it
     std::vector<Entry> entries;
 };
 
@@ -53,7 +56,7 @@ using HvmBody =
 struct HvmRecord {
     std::uint16_t typecode = 0;
     std::uint16_t instance = 0;  ///< vCPU number for per-vCPU records, 0/1 for the PICs, else 0
-    std::uint32_t length = 0;    ///< as it stood on the wire
+    std::uint32_t length = 0;    ///< as it stood on the wire; 0 (or one Xen does not know) = the current one
     std::uint64_t offset = 0;    ///< of the descriptor, in the whole stream
     HvmBody body;
 };
@@ -61,6 +64,7 @@ struct HvmRecord {
 /// All records up to (without) END, in stream order.
 using HvmContext = std::vector<HvmRecord>;
 
+inline constexpr std::size_t max_xsave_area = 64u << 10;   ///< bytes; AVX-512, PKRU and AMX take about 11 KiB
 inline constexpr std::size_t max_hvm_context = 16u << 20;  ///< bytes; 128 vCPUs with AVX-512 stay below 1 MiB
 inline constexpr std::uint16_t max_hvm_vcpus = 128;
 
@@ -69,8 +73,14 @@ inline constexpr std::uint16_t max_hvm_vcpus = 128;
 
 /// `offset` is the stream offset of bytes[0], for error messages.
 /// Errors: no HEADER first, wrong magic or version, unknown typecode, wrong length, instance out of range,
-/// a second record of the same type and instance, no END, bytes after END.
+/// a second record of the same type and instance, no END, bytes after END; and what Xen's loader refuses in
+/// the form of a body (hvm_bodies.hpp).
 [[nodiscard]] Result<HvmContext> read_hvm_context(Bytes bytes, std::uint64_t offset);
+
+/// Whether the length of each CPU_XSAVE record is what the CPU of this policy needs for the components of its
+/// xcr0_accum (CPUID leaf 0xD); more is right only if it is zero. Their offsets differ from CPU to CPU, so
+/// that read_hvm_context alone cannot know.
+[[nodiscard]] Result<void> check_xsave_lengths(const HvmContext& context, const CpuidPolicy& policy);
 
 /// Inverse of read_hvm_context: the same bytes, END included.
 [[nodiscard]] Buffer write_hvm_context(const HvmContext& context);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -15,12 +16,13 @@ namespace vmferry::xen {
 struct XlHeader {
     std::uint32_t mandatory_flags = 3;  ///< bit 0 JSON, bit 1 libxl stream v2
     std::uint32_t optional_flags = 0;
-    std::string config;  ///< JSON text, without the trailing NUL
+    std::string config;        ///< JSON text, without the trailing NUL
+    std::string further_data;  ///< optional data after the configuration; Xen's receiver ignores it
 };
 // ---- libxl stream v2 ----
 struct LibxlHeader {
     std::uint32_t version = 2;
-    std::uint32_t options = 0;
+    std::uint32_t options = 0;  ///< bit 1: made by the converter for streams of Xen before 4.6
 };
 struct LibxcContext {};  ///< record LIBXC_CONTEXT: a libxc stream follows
 struct EmulatorXenstoreData {
@@ -48,7 +50,9 @@ struct CpuidPolicyRecord {
 struct MsrPolicyRecord {
     MsrPolicy entries;
 };
-struct StaticDataEnd {};
+struct StaticDataEnd {
+    bool inferred = false;  ///< version 2 has no such record: the reader supplies it before the first pages
+};
 
 enum class PageType : std::uint8_t {
     normal = 0x0,
@@ -90,8 +94,12 @@ struct HvmParams {
     std::vector<HvmParam> params;
 };
 struct Verify {};  ///< a second full copy of memory follows (--debug)
+/// Unknown record with bit 31 (optional), in pieces of its body as they arrive; the one with `at` = 0 stands
+/// for the record header too. `part` is lent, and empty only if the record is.
 struct SkippedOptional {
-    std::uint32_t type = 0, length = 0;  ///< unknown record with bit 31
+    std::uint32_t type = 0, length = 0;
+    std::uint32_t at = 0;  ///< place of `part` in the body
+    Bytes part;
 };
 struct LibxcEnd {};
 

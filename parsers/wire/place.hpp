@@ -1,0 +1,30 @@
+// Where a record lies in the stream, so that a check of one of its fields stays one line.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "parsers/wire/error.hpp"
+
+namespace vmferry {
+
+struct Place {
+    const char* format;    ///< "libxc"
+    std::string record;    ///< "PAGE_DATA"
+    std::uint64_t offset;  ///< in the whole stream, of the byte that `at` counts from
+
+    /// The error of one field, `at` bytes into the record.
+    [[nodiscard]] std::unexpected<Error> wrong(std::string field, std::uint64_t at, std::string found,
+                                               std::string expected, std::string hint = {}) const {
+        return std::unexpected(Error{ErrorKind::stream, format, record, std::move(field), offset + at,
+                                     std::move(found), std::move(expected), std::move(hint)});
+    }
+};
+
+[[nodiscard]] inline std::string hex(std::uint64_t value) {
+    return fmt::format("{:#x}", value);
+}
+
+}  // namespace vmferry
