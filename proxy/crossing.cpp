@@ -107,6 +107,13 @@ Result<void> Crossing::Impl::accept_end() {
     if (state != State::pages) return missing("STATIC_DATA_END");
     if (!have_context) return missing("HVM_CONTEXT");
     if (!have_device_model) return missing("EMULATOR_CONTEXT");
+    // The first pass names every frame once, so that counting is enough: no bitmap that grows with the guest.
+    std::uint64_t frames = 0;
+    for (const auto& range : plan.ram) frames += range.frames;
+    if (counters.populated + ram_holes != frames)
+        return stream_error("libxc", "PAGE_DATA", "pfn", reader.offset(),
+                            fmt::format("{} frames of RAM in the first pass", counters.populated + ram_holes),
+                            fmt::format("each of the guest's {} once", frames));
     state = State::translated;
     return {};
 }
@@ -141,14 +148,19 @@ Result<void> Crossing::Impl::dataless(const xen::PageEntry& entry, OutputBatch& 
     const bool broken = entry.type == type_of(xen::PageType::broken);
     if (!broken) {
         // A hole. Where the destination has RAM it would read as zeros instead of as nothing.
-        const auto place = map->place(entry.gfn);
-        if (!place || place->fate != FrameFate::ram) return {};
-        if (ram_holes++ > 0) return {};
+        if (!in_plain_ram(entry.gfn)) return {};
+        if (counters.passes == 1) ++ram_holes;
+        if (std::exchange(hole_reported, true)) return {};
     }
     audit.violated(broken ? "broken-page" : "ram-hole",
                    fmt::format("frame {:#x} has no content in the stream", entry.gfn));
     if (!audit.refused()) return {};
     return std::unexpected(in_page_data(audit.error(), entry.gfn));
+}
+
+bool Crossing::Impl::in_plain_ram(std::uint64_t gfn) const {
+    return std::ranges::any_of(plan.ram,
+                               [gfn](const RamRange& range) { return gfn - range.first_gfn < range.frames; });
 }
 
 Result<void> Crossing::Impl::accept_run(const xen::PageRun& run, OutputBatch& out) {
@@ -184,7 +196,7 @@ Result<void> Crossing::Impl::give(std::uint64_t gfn, Bytes page, OutputBatch& ou
         case FrameFate::ram:
             break;
     }
-    if (counters.passes == 1) ++counters.populated;
+    if (counters.passes == 1 && in_plain_ram(gfn)) ++counters.populated;
     // The frames that the reset stub patches are needed once more at the end.
     if (is_reset_stub_frame(gfn)) VMFERRY_TRY(spill.store(gfn, page.empty() ? Bytes(zeros) : page));
     const auto& block = map->blocks()[place->block];
@@ -215,8 +227,7 @@ Error Crossing::Impl::in_page_data(Error error, std::uint64_t gfn) const {
 
 // ---- the interface ----
 
-Crossing::Crossing(const Limits& limits, AuditReport& audit)
-    : impl_(std::make_unique<Impl>(limits, audit)) {}
+Crossing::Crossing(const Limits& limits, AuditReport& audit) : impl_(std::make_unique<Impl>(limits, audit)) {}
 Crossing::~Crossing() = default;
 
 Crossing::State Crossing::state() const {

@@ -44,6 +44,7 @@ class Crossing::Impl {
     Result<void> dataless(const xen::PageEntry& entry, OutputBatch& out);
     /// `page` empty: all zero, and not from the input.
     Result<void> give(std::uint64_t gfn, Bytes page, OutputBatch& out);
+    [[nodiscard]] bool in_plain_ram(std::uint64_t gfn) const;
     void count_drop(const char* why);
     [[nodiscard]] Error in_page_data(Error error, std::uint64_t gfn) const;
     void send_roms(OutputBatch& out);
@@ -88,6 +89,7 @@ class Crossing::Impl {
     };
     std::vector<Dropped> dropped;
     std::uint64_t ram_holes = 0;  ///< frames of plain RAM that the first pass named as absent
+    bool hole_reported = false;
 
     // The ending.
     Ending ending = Ending::translate;

@@ -10,7 +10,7 @@ std::span<std::byte> InputBuffer::space(std::size_t need) {
     const auto wanted = std::max(need, size_ + page_size);
     if (data_.size() < wanted || (data_.size() > wanted && rest.size() <= page_size)) {
         Buffer larger(std::max(wanted, rest.size()));
-        std::ranges::copy(rest, larger.begin());
+        if (!rest.empty()) std::memcpy(larger.data(), rest.data(), rest.size());
         data_ = std::move(larger);
     } else if (begin_ > 0) {
         std::memmove(data_.data(), rest.data(), rest.size());

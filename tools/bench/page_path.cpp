@@ -122,7 +122,7 @@ Result<void> run_memory(const GuestLayout& layout, unsigned long limit_mib) {
     const ByteSource source = [&](std::span<std::byte> into) -> Result<std::size_t> {
         if (rest.empty()) rest = generator.next();
         const auto n = std::min(into.size(), rest.size());
-        std::ranges::copy(rest.first(n), into.begin());
+        std::memcpy(into.data(), rest.data(), n);
         rest = rest.subspan(n);
         return n;
     };

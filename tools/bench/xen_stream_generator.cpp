@@ -108,7 +108,7 @@ Bytes XenStreamGenerator::record() {
         if (frame_is_used(layout_, next_gfn_)) {
             const auto tag = frame_tag(next_gfn_, pass_);
             std::memcpy(page, &tag, sizeof(tag));
-            if (!was_used) std::ranges::copy(frame_filling(), page + 8);
+            if (!was_used) std::memcpy(page + 8, frame_filling().data(), page_size - 8);
         } else if (was_used) {
             std::memset(page, 0, page_size);
         }
@@ -117,7 +117,7 @@ Bytes XenStreamGenerator::record() {
     head_.clear();
     xen::write_page_batch(head_, entries_);
     auto* begin = record_.data() + (max_head - head_.size());
-    std::ranges::copy(head_, begin);
+    std::memcpy(begin, head_.data(), head_.size());
     return {begin, page};
 }
 
