@@ -187,16 +187,21 @@ Result<void> QemuProcess::release() {
     return {};
 }
 
-Result<void> QemuProcess::kill(std::chrono::milliseconds patience, std::chrono::milliseconds limit) {
+bool QemuProcess::signal_and_wait(int number, std::chrono::milliseconds limit) {
     const Loop::Shield shield(loop_);
     alarm_on_exit_ = false;
-    const auto gone = [this] { return exited_; };
-    for (const auto& [number, time] : {std::pair{SIGTERM, patience}, std::pair{SIGKILL, limit}}) {
-        if (exited_) return {};
-        syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
-        if (loop_.wait({what_.component, "its end", time}, gone)) return {};
-    }
+    if (!exited_) syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+    return loop_.wait({what_.component, "its end", limit}, [this] { return exited_; }).has_value();
+}
+
+Result<void> QemuProcess::kill(std::chrono::milliseconds limit) {
+    if (signal_and_wait(SIGKILL, limit)) return {};
     return environment_error(what_.component, "ending it", fmt::format("process {} is still there", pid_));
+}
+
+Result<void> QemuProcess::terminate(std::chrono::milliseconds patience, std::chrono::milliseconds limit) {
+    if (signal_and_wait(SIGTERM, patience)) return {};
+    return kill(limit);
 }
 
 }  // namespace vmferry
