@@ -1,5 +1,6 @@
 #include "parsers/xen/stream_reader.hpp"
 
+#include "parsers/xen/libxl_records.hpp"
 #include "parsers/xen/stream_reader_state.hpp"
 #include "parsers/xen/xl_header.hpp"
 
@@ -20,6 +21,31 @@ Phase first_phase(StreamReader::Start start) {
 }
 
 }  // namespace
+
+Wanted first_wanted(Phase phase) {
+    switch (phase) {
+        case Phase::xl_header:
+            return {"xl", "header", xl_fixed_size};
+        case Phase::libxl_header:
+            return {"libxl", "header", libxl_header_size};
+        case Phase::libxl_record:
+            return {"libxl", "record header", RecordHeader::size};
+        case Phase::image_header:
+            return {"libxc", "image header", image_header_size};
+        case Phase::domain_header:
+            return {"libxc", "domain header", domain_header_size};
+        case Phase::libxc_record:
+            return {"libxc", "record header", RecordHeader::size};
+        case Phase::pages:
+            return {"libxc", "PAGE_DATA", page_size};
+        case Phase::skipping:
+            return {"libxc", "optional record", 1};
+        case Phase::stream_end:
+        case Phase::finished:
+            break;
+    }
+    return {"xen", "end of the stream", 0};
+}
 
 StreamReader::State::State(Start start)
     : phase(first_phase(start)), inside_libxl(start != Start::libxc_header) {}
@@ -48,13 +74,13 @@ StreamReader::State::Next StreamReader::State::next(Bytes in) {
         case Phase::finished:
             break;
     }
-    return more("xen", "nothing", in.size() + 1);
+    return more({"xen", "end of the stream", in.size() + 1});
 }
 
 StreamReader::State::Next StreamReader::State::xl_header(Bytes in) {
-    if (in.size() < xl_fixed_size) return more("xl", "header", xl_fixed_size);
+    if (in.size() < xl_fixed_size) return more(first_wanted(phase));
     VMFERRY_ASSIGN(const auto size, xl_header_size(in, offset));
-    if (in.size() < size) return more("xl", "configuration", size);
+    if (in.size() < size) return more({"xl", "configuration", size});
     VMFERRY_ASSIGN(auto header, read_xl_header(in.first(size), offset));
     phase = Phase::libxl_header;
     return found(size, std::move(header));
@@ -75,16 +101,18 @@ std::uint64_t StreamReader::offset() const {
 
 Error StreamReader::truncated(std::size_t have) const {
     const auto& state = *state_;
-    auto error = Error{ErrorKind::stream,
-                       state.format,
-                       state.reading,
-                       {},
-                       state.offset + have,
-                       fmt::format("the end of the stream after {} bytes", have),
-                       fmt::format("at least {}", state.need)};
+    // What was asked for last, if nothing has been found since.
+    const auto [format, what, need] = state.wanted ? *state.wanted : first_wanted(state.phase);
+    Error error{ErrorKind::stream,
+                format,
+                what,
+                {},
+                state.offset + have,
+                fmt::format("the end of the stream after {} bytes", have),
+                fmt::format("at least {}", need)};
     if (state.phase == Phase::pages)
         error.field = fmt::format("page of frame {:#x}", state.batch.next_entry().gfn);
-    if (state.phase == Phase::finished) error.expected = "nothing: the stream was complete";
+    if (state.phase == Phase::finished) error.expected = "none: the stream is complete";
     return error;
 }
 

@@ -6,7 +6,7 @@
 namespace vmferry::xen {
 
 StreamReader::State::Next StreamReader::State::image_header(Bytes in) {
-    if (in.size() < image_header_size) return more("libxc", "image header", image_header_size);
+    if (in.size() < image_header_size) return more(first_wanted(phase));
     VMFERRY_ASSIGN(const auto header, read_image_header(in, offset));
     version = header.version;
     phase = Phase::domain_header;
@@ -14,7 +14,7 @@ StreamReader::State::Next StreamReader::State::image_header(Bytes in) {
 }
 
 StreamReader::State::Next StreamReader::State::domain_header(Bytes in) {
-    if (in.size() < domain_header_size) return more("libxc", "domain header", domain_header_size);
+    if (in.size() < domain_header_size) return more(first_wanted(phase));
     VMFERRY_ASSIGN(const auto header, read_domain_header(in, offset));
     phase = Phase::libxc_record;
     return found(domain_header_size, header);
@@ -30,7 +30,8 @@ Result<void> StreamReader::State::check_libxc(RecordHeader header, const Place& 
         return place.wrong("type", 0, hex(header.type), "a record that libxc defines",
                            "sent by a release of Xen that this one does not know");
     }
-    if (info.refusal != nullptr) return place.wrong("type", 0, info.name, "no such record", info.refusal);
+    if (info.refusal != nullptr)
+        return place.wrong("type", 0, info.name, "a record of an HVM guest's plain stream", info.refusal);
     const auto type = LibxcType{header.type};
     VMFERRY_TRY(check_libxc_order(type, place));
     if (type != LibxcType::page_data && header.length > info.limit)
@@ -68,7 +69,7 @@ Result<void> StreamReader::State::check_libxc_order(LibxcType type, const Place&
 }
 
 StreamReader::State::Next StreamReader::State::libxc_record(Bytes in) {
-    if (in.size() < RecordHeader::size) return more("libxc", "record header", RecordHeader::size);
+    if (in.size() < RecordHeader::size) return more(first_wanted(phase));
     const auto header = load_record_header(in);
     const auto* name = libxc_record_info(header.type).name;
     VMFERRY_TRY(check_libxc(header, {"libxc", name != nullptr ? name : "record", offset}));
@@ -80,7 +81,7 @@ StreamReader::State::Next StreamReader::State::libxc_record(Bytes in) {
     if (type == LibxcType::page_data) return page_batch(in);
 
     const auto size = RecordHeader::size + header.padded();
-    if (in.size() < size) return more("libxc", name, size);
+    if (in.size() < size) return more({"libxc", name, size});
     const auto padded = in.subspan(RecordHeader::size, header.padded());
     const Place place{"libxc", name, offset + RecordHeader::size};
     VMFERRY_TRY(check_padding(padded, header.length, place));
@@ -118,16 +119,16 @@ StreamReader::State::Next StreamReader::State::page_batch(Bytes in) {
         seen.add(LibxcType::static_data_end);
         return found(0, StaticDataEnd{.inferred = true});
     }
-    if (in.size() < PageDataReader::head_size) return more("libxc", "PAGE_DATA", PageDataReader::head_size);
+    if (in.size() < PageDataReader::head_size) return more({"libxc", "PAGE_DATA", PageDataReader::head_size});
     VMFERRY_ASSIGN(const auto size, PageDataReader::list_end(in, offset));
-    if (in.size() < size) return more("libxc", "PAGE_DATA", size);
+    if (in.size() < size) return more({"libxc", "PAGE_DATA", size});
     VMFERRY_ASSIGN(const auto head, batch.begin(in, offset));
     if (batch.left() > 0) phase = Phase::pages;
     return found(size, head);
 }
 
 StreamReader::State::Next StreamReader::State::pages(Bytes in) {
-    if (in.size() < page_size) return more("libxc", "PAGE_DATA", page_size);
+    if (in.size() < page_size) return more(first_wanted(phase));
     const auto run = batch.take(in);
     if (batch.left() == 0) phase = Phase::libxc_record;
     return found(run.pages.size(), run);
@@ -148,7 +149,7 @@ StreamReader::State::Next StreamReader::State::skip(Bytes in, std::size_t head) 
         return found(head + left_padded, record);
     }
     record.part = body.first(std::min(body.size(), left > 0 ? left - 1 : 0));
-    if (record.part.empty() && head == 0) return more("libxc", "optional record", left > 1 ? 1 : left_padded);
+    if (record.part.empty()) return more({"libxc", "optional record", head + (left > 1 ? 1 : left_padded)});
     skipped.at += static_cast<std::uint32_t>(record.part.size());
     phase = Phase::skipping;
     return found(head + record.part.size(), record);

@@ -5,7 +5,7 @@
 namespace vmferry::xen {
 
 StreamReader::State::Next StreamReader::State::libxl_header(Bytes in) {
-    if (in.size() < libxl_header_size) return more("libxl", "header", libxl_header_size);
+    if (in.size() < libxl_header_size) return more(first_wanted(phase));
     VMFERRY_ASSIGN(const auto header, read_libxl_header(in, offset));
     phase = Phase::libxl_record;
     return found(libxl_header_size, header);
@@ -44,13 +44,13 @@ Result<void> StreamReader::State::check_libxl(RecordHeader header, const Place& 
 }
 
 StreamReader::State::Next StreamReader::State::libxl_record(Bytes in) {
-    if (in.size() < RecordHeader::size) return more("libxl", "record header", RecordHeader::size);
+    if (in.size() < RecordHeader::size) return more(first_wanted(phase));
     const auto header = load_record_header(in);
     const auto* name = libxl_record_name(header.type);
     VMFERRY_TRY(check_libxl(header, {"libxl", name != nullptr ? name : "record", offset}));
 
     const auto size = RecordHeader::size + header.padded();
-    if (in.size() < size) return more("libxl", name, size);
+    if (in.size() < size) return more({"libxl", name, size});
     const auto padded = in.subspan(RecordHeader::size, header.padded());
     const Place place{"libxl", name, offset + RecordHeader::size};
     VMFERRY_TRY(check_padding(padded, header.length, place));

@@ -8,6 +8,8 @@
 //                                      └────────── END ←─────────── libxc record ⇄ pages, skipping
 #pragma once
 
+#include <optional>
+
 #include "parsers/wire/place.hpp"
 #include "parsers/xen/libxc_records.hpp"
 #include "parsers/xen/page_data.hpp"
@@ -40,6 +42,15 @@ class SeenOnce {
     std::uint32_t bits_ = 0;
 };
 
+/// What a "need more" was about, for truncated().
+struct Wanted {
+    const char* format;
+    const char* what;
+    std::size_t need;
+};
+/// What a phase asks for with nothing at hand.
+[[nodiscard]] Wanted first_wanted(Phase phase);
+
 struct StreamReader::State {
     using Next = Result<Step<Record>>;
 
@@ -55,20 +66,16 @@ struct StreamReader::State {
     PageDataReader batch;
     SkippedOptional skipped;  ///< the one being skipped; `at` counts what has been lent
 
-    // What the last "need more" was about, for truncated().
-    const char* format = "";
-    const char* reading = "";
-    std::size_t need = 0;
+    std::optional<Wanted> wanted;  ///< since the last record
 
     Next next(Bytes in);
 
-    Next more(const char* in_format, const char* what, std::size_t size) {
-        format = in_format;
-        reading = what;
-        need = size;
-        return Step<Record>::more(size);
+    Next more(Wanted what) {
+        wanted = what;
+        return Step<Record>::more(what.need);
     }
     Next found(std::size_t consumed, Record record) {
+        wanted.reset();
         offset += consumed;
         return Step<Record>::found(consumed, std::move(record));
     }
