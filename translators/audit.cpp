@@ -50,7 +50,9 @@ Error AuditReport::error() const {
     for (const auto& finding : findings_)
         if (finding.verdict == Verdict::refused) refusals.push_back(&finding);
 
-    Error error{.kind = ErrorKind::refused, .format = "audit"};
+    Error error;
+    error.kind = ErrorKind::refused;
+    error.format = "audit";
     error.found =
         refusals.size() == 1
             ? "the guest cannot be carried as it is, because of one thing"

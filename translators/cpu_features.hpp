@@ -25,6 +25,7 @@ struct NamedFeature {
     CpuidWord word;
     unsigned bit = 0;
     std::string_view name;
+    bool tcg = false;  ///< TCG, too, can show it
 };
 /// What may be said to any QEMU ≥ 7.2: `-cpu …,NAME=off`. Only features that a destination could have on.
 [[nodiscard]] std::span<const NamedFeature> named_features();

@@ -164,9 +164,11 @@ Result<std::string> cpu_argument(const xen::CpuidPolicy& policy, Accel accel, st
         cpu += fmt::format(",host-phys-bits-limit={}", bits);
     }
     // A process that starts after the crossing asks CPUID anew: it must not find more than the kernel did.
-    for (const auto& feature : named_features())
+    for (const auto& feature : named_features()) {
+        if (accel == Accel::tcg && !feature.tcg) continue;
         if (((guest_bits(policy, feature.word) >> feature.bit) & 1) == 0)
             cpu += fmt::format(",{}=off", feature.name);
+    }
     return cpu;
 }
 

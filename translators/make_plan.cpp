@@ -130,13 +130,12 @@ const std::vector<Setting>& known_settings() {
 }
 
 std::unexpected<Error> plan_usage_error(std::string option, std::string found, std::string expected) {
-    return std::unexpected(Error{.kind = ErrorKind::usage,
-                                 .format = std::move(option),
-                                 .record = {},
-                                 .field = {},
-                                 .offset = 0,
-                                 .found = std::move(found),
-                                 .expected = std::move(expected)});
+    Error error;
+    error.kind = ErrorKind::usage;
+    error.format = std::move(option);
+    error.found = std::move(found);
+    error.expected = std::move(expected);
+    return std::unexpected(std::move(error));
 }
 
 DeviceModelRelease device_model_release(unsigned xen_major, unsigned xen_minor) {
