@@ -48,8 +48,8 @@ class AuditReport {
 
     [[nodiscard]] bool refused() const;
     [[nodiscard]] const std::vector<Finding>& findings() const { return findings_; }
-    /// Error of kind refused that names every refused rule, its finding and its remedy. Precondition:
-    /// refused().
+    /// Error of kind refused that names every refused rule (`record`), its finding, its remedy and, where one
+    /// may accept it, the option for it (`found`, several lines). Precondition: refused().
     [[nodiscard]] Error error() const;
 
   private:

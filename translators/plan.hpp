@@ -35,15 +35,18 @@ struct PlannedNic {
     std::string vmsd;    ///< its section's name: "e1000", "rtl8139"
     std::string mac;
     PciSlot slot;
+    std::string netdev;  ///< the operator's -netdev arguments; empty: the cable is unplugged
 };
 
 struct PlannedDisk {
-    std::string vdev;    ///< "hda"
-    std::string image;   ///< the operator's path; empty for an empty CD-ROM
-    std::string format;  ///< "raw", "qcow2", …
+    std::string vdev;           ///< "hda"
+    std::string image;          ///< the operator's path; empty for an empty CD-ROM
+    std::string format;         ///< "raw", "qcow2", …
+    std::string drive_options;  ///< the operator's further -drive options
     bool cdrom = false;
     bool readonly = false;
-    unsigned ide_index = 0;  ///< bus × 2 + unit
+    unsigned ide_index = 0;   ///< bus × 2 + unit
+    std::uint64_t bytes = 0;  ///< virtual size of the image; 0 for an empty CD-ROM
 };
 
 /// How one Xen vCPU appears in QEMU.
@@ -61,7 +64,12 @@ struct Plan {
 
     std::uint64_t ram_bytes = 0;    ///< max_memkb − video_memkb
     std::uint64_t low_ram_end = 0;  ///< first guest-physical address above low RAM
-    std::vector<RamRange> ram;      ///< plain RAM
+    std::uint64_t mmio_start = 0;   ///< Xen's PCI hole below 4 GiB begins here
+    std::vector<RamRange> ram;      ///< plain RAM, disjoint, ascending
+
+    std::uint64_t main_ram_bytes = 0;    ///< QEMU's -m: block pc.ram
+    std::uint64_t max_ram_below_4g = 0;  ///< machine property; 0: QEMU's default
+    std::uint64_t dimm_bytes = 0;        ///< block "hi", a pc-dimm at 4 GiB; 0: none
 
     unsigned vcpus = 1;                ///< the domain's maximum
     std::vector<PlannedVcpu> vcpu;     ///< index = Xen's vCPU number
@@ -76,15 +84,17 @@ struct Plan {
     std::uint64_t vram_bytes = 0;
     std::string vram_block;  ///< "0000:00:02.0/vga.vram"
 
-    std::string acpi_block;  ///< RAM block that backs the firmware area at 0xFC000000 ("xfw")
+    std::string acpi_block;  ///< RAM block that backs the firmware area at acpi_base: "0000:00:1f.0/xfw"
     std::uint64_t acpi_base = 0xFC000000;
     std::uint64_t acpi_bytes = 0;
     PciSlot acpi_slot;  ///< of the ivshmem-plain device
 
     std::vector<PlannedNic> nics;
     std::vector<PlannedDisk> disks;
+    unsigned serial_ports = 0;
     bool usb_uhci = false;
     bool usb_tablet = false;
+    bool reset_stub = true;  ///< patch the firmware in RAM so that a reset finds QEMU's
 
     /// Arguments after the binary, ready to run: `-S -incoming defer` and QMP are added by whoever starts it.
     std::vector<std::string> arguments;

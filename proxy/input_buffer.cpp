@@ -1,0 +1,23 @@
+#include "proxy/input_buffer.hpp"
+
+#include <algorithm>
+
+namespace vmferry {
+
+std::span<std::byte> InputBuffer::space(std::size_t need) {
+    const auto rest = unread();
+    // Room for one page that was cut at the end of the last read: so each read can be a full one.
+    const auto wanted = std::max(need, size_ + page_size);
+    if (data_.size() < wanted || (data_.size() > wanted && rest.size() <= page_size)) {
+        Buffer larger(std::max(wanted, rest.size()));
+        if (!rest.empty()) std::memcpy(larger.data(), rest.data(), rest.size());
+        data_ = std::move(larger);
+    } else if (begin_ > 0) {
+        std::memmove(data_.data(), rest.data(), rest.size());
+    }
+    end_ = rest.size();
+    begin_ = 0;
+    return std::span(data_).subspan(end_);
+}
+
+}  // namespace vmferry

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Judges the console of the test guest after it has crossed.
+
+The guest prints once a second
+
+    tick 24 up=330.31 date=1700000000 cpus=2 disk=0/803d6b38 ping=1 sum=83dcbe693182cbc3
+
+and nothing else. `Judge` takes the lines as they arrive, with the host's clock, and holds every rule:
+numbering without a gap, same memory checksum, disk read back right, network alive, all CPUs there, both guest
+clocks at the host's pace, and no other line at all on the console (a kernel that complains prints there).
+
+As a program: ticks.py --console FILE --after 24 [--count 20] ... waits for FILE to grow and exits 0 only if
+every rule held.
+"""
+import argparse
+import re
+import sys
+import time
+
+TICK = re.compile(r"tick (\d+) up=(\d+\.\d+) date=(\d+) cpus=(\d+) disk=(\d+)/([0-9a-f]{8}) ping=(\d+) sum=([0-9a-f]{16})$")
+# The line that was being printed when the guest was stopped ends on the other side.
+FRAGMENT = re.compile(r"[0-9a-z=/. ]*$")
+PACE = 0.10  # of wall-clock rate
+DATE_STEP = 1.0  # `date` shows whole seconds
+
+
+class Failed(Exception):
+    """A rule does not hold; the text says which."""
+
+
+class Tick:
+    def __init__(self, match, at):
+        self.at = at
+        self.number = int(match[1])
+        self.up = float(match[2])
+        self.date = int(match[3])
+        self.cpus = int(match[4])
+        self.disk_status = int(match[5])
+        self.disk_hash = match[6]
+        self.ping = int(match[7])
+        self.sum = match[8]
+
+
+class Judge:
+    """`after`: the last complete tick on the source. `sum`, `disk`: as printed there; None takes the first tick's
+    (which proves less). `cpus`: how many must be seen. `disk_used`, `network`: whether the guest has them."""
+
+    def __init__(self, after=None, sum=None, disk=None, cpus=None, disk_used=True, network=True, last_up=None):
+        self.after, self.sum, self.disk, self.cpus = after, sum, disk, cpus
+        self.disk_used, self.network, self.last_up = disk_used, network, last_up
+        self.ticks = []
+        self.fragment = None
+        self.lines = 0
+
+    def line(self, text, at):
+        """One console line without its end. Raises Failed."""
+        text = text.rstrip("\r\n")
+        if not text:
+            return
+        self.lines += 1
+        match = TICK.match(text)
+        if not match:
+            if self.lines == 1 and FRAGMENT.match(text):
+                self.fragment = text
+                return
+            raise Failed(f"unexpected line on the guest's console: {text!r}")
+        self._tick(Tick(match, at))
+
+    def _tick(self, tick):
+        if self.ticks:
+            expected = [self.ticks[-1].number + 1]
+        elif self.after is not None:
+            # A fragment may be the rest of the first tick's own line.
+            expected = [self.after + 1] + ([self.after + 2] if self.fragment is not None else [])
+        else:
+            expected = [tick.number]
+        if tick.number not in expected:
+            raise Failed(f"tick {tick.number} where tick {expected[0]} was due")
+        if self.sum is None:
+            self.sum = tick.sum
+        if tick.sum != self.sum:
+            raise Failed(f"tick {tick.number}: memory checksum {tick.sum}, it was {self.sum}")
+        if self.disk_used:
+            if self.disk is None:
+                self.disk = tick.disk_hash
+            if tick.disk_status != 0 or tick.disk_hash != self.disk:
+                raise Failed(f"tick {tick.number}: disk={tick.disk_status}/{tick.disk_hash}, expected 0/{self.disk}")
+        if self.network and tick.ping != 1:
+            raise Failed(f"tick {tick.number}: ping={tick.ping}, the network is dead")
+        if self.cpus is not None and tick.cpus != self.cpus:
+            raise Failed(f"tick {tick.number}: cpus={tick.cpus}, expected {self.cpus}")
+        previous_up = self.ticks[-1].up if self.ticks else self.last_up
+        if previous_up is not None and tick.up < previous_up:
+            raise Failed(f"tick {tick.number}: up={tick.up} runs backwards from {previous_up}")
+        if self.ticks and tick.date < self.ticks[-1].date:
+            raise Failed(f"tick {tick.number}: date={tick.date} runs backwards from {self.ticks[-1].date}")
+        self.ticks.append(tick)
+
+    def pace(self):
+        """(host seconds, guest `up` seconds, guest `date` seconds) between the first and the last tick."""
+        first, last = self.ticks[0], self.ticks[-1]
+        return last.at - first.at, last.up - first.up, last.date - first.date
+
+    def verdict(self, count):
+        """Raises Failed unless `count` ticks came and the clocks kept the host's pace."""
+        if len(self.ticks) < count:
+            raise Failed(f"only {len(self.ticks)} of {count} ticks")
+        host, up, date = self.pace()
+        if abs(up - host) > PACE * host:
+            raise Failed(f"up advanced {up:.2f} s in {host:.2f} s of the host")
+        if abs(date - host) > PACE * host + DATE_STEP:
+            raise Failed(f"date advanced {date} s in {host:.2f} s of the host")
+
+
+def follow(path, judge, count, timeout, alive=lambda: True, show=None):
+    """Feeds `judge` with the lines of the growing file `path` until `count` ticks have come; `timeout` seconds
+    are allowed without any new tick. `alive` tells whether the guest can still write. Raises Failed."""
+    deadline = time.monotonic() + timeout
+    pending = ""
+    file = None
+    try:
+        while len(judge.ticks) < count:
+            if file is None:
+                try:
+                    file = open(path, encoding="latin-1", newline="")
+                except FileNotFoundError:
+                    pass
+            data = file.read() if file else ""
+            now = time.monotonic()
+            if not data:
+                if now > deadline:
+                    raise Failed(f"no new tick for {timeout} s after {len(judge.ticks)} of {count}"
+                                 + (f"; unfinished line: {pending!r}" if pending else ""))
+                if not alive():
+                    raise Failed(f"the guest ended after {len(judge.ticks)} of {count} ticks")
+                time.sleep(0.02)
+                continue
+            pending += data
+            *lines, pending = pending.split("\n")
+            before = len(judge.ticks)
+            for line in lines:
+                if show:
+                    show(line.rstrip("\r"))
+                judge.line(line, now)
+            if len(judge.ticks) > before:
+                deadline = now + timeout
+    finally:
+        if file:
+            file.close()
+    judge.verdict(count)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--console", required=True, help="file that the guest's serial port is written to")
+    parser.add_argument("--after", type=int, help="number of the last complete tick on the source")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--sum")
+    parser.add_argument("--disk", help="hash of the disk block")
+    parser.add_argument("--cpus", type=int)
+    parser.add_argument("--no-disk", action="store_true")
+    parser.add_argument("--no-network", action="store_true")
+    parser.add_argument("--timeout", type=float, default=30, help="seconds to wait for each tick")
+    options = parser.parse_args()
+    judge = Judge(options.after, options.sum, options.disk, options.cpus, not options.no_disk, not options.no_network)
+    try:
+        follow(options.console, judge, options.count, options.timeout, show=lambda line: print(line, flush=True))
+    except Failed as reason:
+        print(f"ticks.py: {reason}", file=sys.stderr)
+        return 1
+    host, up, date = judge.pace()
+    print(f"ticks.py: {len(judge.ticks)} ticks in {host:.1f} s: up +{up:.1f} s, date +{date} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

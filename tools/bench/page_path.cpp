@@ -1,0 +1,244 @@
+// The page path by itself: how fast, and in how much memory. See run.sh for the comparison.
+//
+//     page_path memory  --gib 64        generator → Crossing → checker, in one process; prints VmHWM
+//     page_path relay   --listen A --connect B     Xen bytes from A, QEMU bytes to B, as a proxy does
+//     page_path send    --connect A --mib N        a generated stream
+//     page_path receive --listen B                 reads and throws away; prints what came, and how fast
+//     page_path generate --mib N                   the stream on standard output
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/convert.hpp"
+#include "proxy/input_buffer.hpp"
+#include "tools/bench/generated_destination.hpp"
+#include "tools/bench/stream_checker.hpp"
+#include "tools/bench/xen_stream_frame.hpp"
+#include "tools/bench/xen_stream_generator.hpp"
+
+namespace vmferry::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Peak resident memory of this process, in KiB.
+unsigned long peak_kib() {
+    std::ifstream status("/proc/self/status");
+    for (std::string word; status >> word;)
+        if (word == "VmHWM:") {
+            unsigned long value = 0;
+            status >> value;
+            return value;
+        }
+    return 0;
+}
+
+sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+}
+
+Result<int> accept_one(std::uint16_t port) {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const auto address = loopback(port);
+    if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener, 1) != 0)
+        return environment_error("socket", fmt::format("listening on port {}", port), "no");
+    const int fd = ::accept(listener, nullptr, nullptr);
+    ::close(listener);
+    if (fd < 0) return environment_error("socket", "accepting", "no");
+    return fd;
+}
+
+// The other end may still be starting: tried for ten seconds.
+Result<int> connect_to(std::uint16_t port) {
+    const auto address = loopback(port);
+    for (int attempt = 0; attempt < 1000; ++attempt) {
+        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+        ::close(fd);
+        ::usleep(10'000);
+    }
+    return environment_error("socket", fmt::format("connecting to port {}", port), "no");
+}
+
+Result<void> write_all(int fd, Bytes bytes) {
+    while (!bytes.empty()) {
+        const auto n = ::write(fd, bytes.data(), bytes.size());
+        if (n <= 0) return environment_error("output", "writing", "no");
+        bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+}
+
+// Everything up to the end of the input; a generated stream has no device state, and so no end of its own.
+Result<CrossingCounters> relay(const ByteSource& source, const BatchSink& sink, const GuestLayout& layout,
+                               std::size_t read_size) {
+    AuditReport audit;
+    Crossing crossing({}, audit);
+    InputBuffer input(read_size);
+    OutputBatch out;
+    for (;;) {
+        if (crossing.state() == Crossing::State::wants_destination) {
+            auto target = destination_for(layout);
+            VMFERRY_TRY(crossing.set_destination(std::move(target.plan), std::move(target.twin), out));
+        }
+        VMFERRY_ASSIGN(const auto progress, crossing.advance(input.unread(), out));
+        if (!out.empty()) VMFERRY_TRY(sink(out));
+        out.clear();
+        input.consume(progress.consumed);
+        if (progress.need == 0) continue;
+        const auto space = input.space(progress.need);
+        VMFERRY_ASSIGN(const auto got, source(space.first(std::min(space.size(), read_size))));
+        if (got == 0) return crossing.counters();
+        input.arrived(got);
+    }
+}
+
+Result<void> run_memory(const GuestLayout& layout, unsigned long limit_mib) {
+    const auto frame = bare_frame();
+    XenStreamGenerator generator(layout, frame.prelude, frame.tail);
+    Bytes rest;
+    const ByteSource source = [&](std::span<std::byte> into) -> Result<std::size_t> {
+        if (rest.empty()) rest = generator.next();
+        const auto n = std::min(into.size(), rest.size());
+        std::memcpy(into.data(), rest.data(), n);
+        rest = rest.subspan(n);
+        return n;
+    };
+    StreamChecker checker;
+    const BatchSink sink = [&](const OutputBatch& batch) -> Result<void> {
+        for (const auto& piece : batch.pieces())
+            VMFERRY_TRY(checker.take({static_cast<const std::byte*>(piece.iov_base), piece.iov_len}));
+        return {};
+    };
+    const auto start = Clock::now();
+    VMFERRY_ASSIGN(const auto counters, relay(source, sink, layout, 1u << 20));
+    const auto seconds = seconds_since(start);
+    const auto peak = peak_kib();
+    fmt::print(
+        "guest_mib={} passes={} bytes_in={} bytes_out={} pages={} zero={} held={} seconds={:.2f} "
+        "peak_kib={}\n",
+        layout.ram_bytes >> 20, counters.passes, counters.bytes_in, counters.bytes_out, counters.pages,
+        counters.zero_pages, counters.held_pages, seconds, peak);
+    if (counters.populated * page_size + 0x20000 != layout.ram_bytes || counters.passes != layout.passes)
+        return environment_error("page path", "counting the guest's RAM",
+                                 fmt::format("{}", counters.populated), "every frame");
+    if (checker.pages() + counters.held_pages + counters.dropped_pages != counters.pages)
+        return environment_error("page path", "counting pages", fmt::format("{}", checker.pages()),
+                                 fmt::format("{}", counters.pages));
+    if (limit_mib > 0 && peak > limit_mib << 10)
+        return environment_error("page path", "staying in its memory", fmt::format("{} KiB", peak),
+                                 fmt::format("at most {} MiB", limit_mib));
+    return {};
+}
+
+Result<void> run_relay(std::uint16_t listen, std::uint16_t connect, const GuestLayout& layout,
+                       std::size_t read_size) {
+    VMFERRY_ASSIGN(const int in, accept_one(listen));
+    VMFERRY_ASSIGN(const int out, connect_to(connect));
+    VMFERRY_ASSIGN(const auto counters, relay(source_from_fd(in), sink_to_fd(out), layout, read_size));
+    fmt::print(stderr, "relayed {} pages ({} zero), {} bytes in, {} out, peak {} KiB\n", counters.pages,
+               counters.zero_pages, counters.bytes_in, counters.bytes_out, peak_kib());
+    ::close(out);
+    ::close(in);
+    return {};
+}
+
+Result<void> run_generate(int fd, const GuestLayout& layout) {
+    const auto frame = bare_frame();
+    XenStreamGenerator generator(layout, frame.prelude, frame.tail);
+    for (auto piece = generator.next(); !piece.empty(); piece = generator.next())
+        VMFERRY_TRY(write_all(fd, piece));
+    return {};
+}
+
+Result<void> run_receive(std::uint16_t port) {
+    VMFERRY_ASSIGN(const int fd, accept_one(port));
+    Buffer buffer(1u << 20);
+    std::uint64_t bytes = 0;
+    Clock::time_point start;
+    for (;;) {
+        const auto n = ::read(fd, buffer.data(), buffer.size());
+        if (n <= 0) break;
+        if (bytes == 0) start = Clock::now();
+        bytes += static_cast<std::uint64_t>(n);
+    }
+    fmt::print("{} {:.3f}\n", bytes, seconds_since(start));
+    return {};
+}
+
+int run(int argc, char** argv) {
+    GuestLayout layout;
+    std::uint64_t gib = 0, mib = 2048;
+    unsigned long limit_mib = 0;
+    std::uint16_t listen = 0, connect = 0;
+    std::size_t read_size = 1u << 20;
+
+    CLI::App app("the page path by itself");
+    app.require_subcommand(1);
+    const auto guest = [&](CLI::App* command) {
+        command->add_option("--mib", mib, "RAM of the guest");
+        command->add_option("--gib", gib, "the same in GiB");
+        command->add_option("--used", layout.used_of_eight, "of eight pages so many are not zero")
+            ->check(CLI::Range(0, 8));
+        command->add_option("--passes", layout.passes);
+        return command;
+    };
+    auto* memory = guest(app.add_subcommand("memory"));
+    memory->add_option("--limit-mib", limit_mib, "fail above this peak");
+    auto* relaying = guest(app.add_subcommand("relay"));
+    relaying->add_option("--listen", listen)->required();
+    relaying->add_option("--connect", connect)->required();
+    relaying->add_option("--read-size", read_size);
+    auto* sending = guest(app.add_subcommand("send"));
+    sending->add_option("--connect", connect)->required();
+    auto* receiving = app.add_subcommand("receive");
+    receiving->add_option("--listen", listen)->required();
+    auto* generating = guest(app.add_subcommand("generate"));
+    CLI11_PARSE(app, argc, argv);
+
+    std::ignore = std::signal(SIGPIPE, SIG_IGN);
+    layout.ram_bytes = gib > 0 ? gib << 30 : mib << 20;
+    const auto act = [&]() -> Result<void> {
+        if (*memory) return run_memory(layout, limit_mib);
+        if (*relaying) return run_relay(listen, connect, layout, read_size);
+        if (*receiving) return run_receive(listen);
+        if (*generating) return run_generate(STDOUT_FILENO, layout);
+        VMFERRY_ASSIGN(const int fd, connect_to(connect));
+        VMFERRY_TRY(run_generate(fd, layout));
+        ::close(fd);
+        return {};
+    };
+    const auto result = act();
+    if (result) return 0;
+    fmt::print(stderr, "page_path: {}\n", result.error().text());
+    return 1;
+}
+
+}  // namespace
+}  // namespace vmferry::bench
+
+int main(int argc, char** argv) {
+    return vmferry::bench::run(argc, argv);
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""clang-tidy over the project's own sources, two at a time, remembering what was clean.
+
+    tools/lint/tidy.py build/PRESET [FILE...]
+
+A source is checked again only when it, a project header that it includes, its compile command or .clang-tidy has
+changed: the key is a hash over all of these, kept under build/tidy-cache. Exits 1 if anything was found.
+"""
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TIDY = "clang-tidy-19"
+FOLDERS = ("parsers", "translators", "proxy", "tools", "tests")
+
+
+def included(build):
+    """source → project headers, from the dependencies that ninja recorded while building."""
+    log = subprocess.run(["ninja", "-C", str(build), "-t", "deps"], capture_output=True, text=True, check=True).stdout
+    headers = {}
+    for block in log.split("\n\n"):
+        lines = block.strip().splitlines()
+        if len(lines) < 2:
+            continue
+        files = [os.path.normpath(os.path.join(build, line.strip())) for line in lines[1:]]
+        own = [file for file in files if file.startswith(str(ROOT) + os.sep)]
+        if own:
+            headers[own[0]] = sorted(own)
+    return headers
+
+
+def key(source, command, headers, cache={}):
+    digest = hashlib.sha256(command.encode())
+    for file in [str(ROOT / ".clang-tidy"), source, *headers]:
+        if file not in cache:
+            cache[file] = hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
+        digest.update(file.encode() + cache[file].encode())
+    return digest.hexdigest()
+
+
+def check(source, build):
+    done = subprocess.run([TIDY, "--quiet", "-p", str(build), source], capture_output=True, text=True)
+    return done.returncode, done.stdout.strip() or done.stderr.strip()
+
+
+def main():
+    build = pathlib.Path(sys.argv[1]).resolve()
+    wanted = {str(pathlib.Path(file).resolve()) for file in sys.argv[2:]}
+    commands = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        source = os.path.normpath(os.path.join(entry["directory"], entry["file"]))
+        relative = os.path.relpath(source, ROOT)
+        if relative.split(os.sep)[0] in FOLDERS and (not wanted or source in wanted):
+            commands[source] = entry["command"]
+    headers = included(build)
+    clean = ROOT / "build" / "tidy-cache"
+    clean.mkdir(parents=True, exist_ok=True)
+    keys = {source: key(source, command, headers.get(source, [])) for source, command in commands.items()}
+    todo = [source for source in commands if not (clean / keys[source]).exists()]
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for source, (code, text) in zip(todo, pool.map(lambda source: check(source, build), todo)):
+            if code == 0:
+                (clean / keys[source]).touch()
+            else:
+                failed += 1
+                print(text, flush=True)
+    print(f"clang-tidy: {len(commands)} sources, {len(todo)} checked now, {failed} with findings")
+    return 1 if failed or not commands else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

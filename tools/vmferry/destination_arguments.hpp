@@ -1,0 +1,44 @@
+// The destination's options on the command line, shared by all subcommands that need a destination:
+//
+//     --qemu BINARY --accel tcg|kvm --disk hda=PATH[,format=raw] --nic 0=NETDEV-ARGS --serial CHARDEV
+//     --display D --qmp SOCKET --name N --set KEY=VALUE --allow RULE --config FILE|DIR … -- extra QEMU args
+//
+// What the command line says goes before what a file says.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parsers/wire/error.hpp"
+#include "tools/vmferry/command.hpp"
+#include "translators/destination.hpp"
+
+namespace vmferry::cli {
+
+class DestinationArguments {
+  public:
+    /// Adds the options to a subcommand; they are read by options() after parsing. Lives as long as `app` parses.
+    void add_to(CLI::App& app, const Invocation& invocation);
+
+    /// For subcommands with one guest: --config names a file.
+    [[nodiscard]] Result<DestinationOptions> options() const;
+
+    /// For subcommands that wait for guests: --config names a directory or a file; without it, and without any
+    /// other option of the destination, it is the default directory. Checks at once what can be known without a
+    /// guest.
+    Result<void> check_configuration() const;
+    /// The destination of the guest that has arrived, placeholders replaced.
+    [[nodiscard]] Result<DestinationOptions> options_for(const std::string& name, const std::string& uuid) const;
+
+  private:
+    Result<void> apply(DestinationOptions& options) const;
+    [[nodiscard]] bool any_given() const;
+    [[nodiscard]] std::string directory() const;  ///< empty: one set of options for all guests
+
+    const Invocation* invocation_ = nullptr;
+    std::string config_, qemu_, accel_, display_, qmp_, name_, template_, state_directory_;
+    std::vector<std::string> disks_, nics_, serial_, set_, allow_, timeouts_;
+};
+
+}  // namespace vmferry::cli

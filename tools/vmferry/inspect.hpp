@@ -1,0 +1,22 @@
+// The two halves of `vmferry inspect`: each lists one format until its end or the first error.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "parsers/qemu/device_tree.hpp"
+#include "parsers/wire/error.hpp"
+#include "parsers/xen/stream_reader.hpp"
+#include "tools/vmferry/input_window.hpp"
+#include "tools/vmferry/listing.hpp"
+
+namespace vmferry::cli {
+
+/// Both fill `summary` (totals) with what was seen, also when they end with an error.
+[[nodiscard]] Result<void> inspect_xen(InputWindow& input, xen::StreamReader::Start start, Listing& listing,
+                                       nlohmann::ordered_json& summary);
+[[nodiscard]] Result<void> inspect_qemu(InputWindow& input, Listing& listing, nlohmann::ordered_json& summary);
+
+/// One device section with all its fields.
+void show_section(Listing& listing, unsigned depth, const qemu::Section& section);
+
+}  // namespace vmferry::cli

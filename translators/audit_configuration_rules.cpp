@@ -1,0 +1,133 @@
+#include "translators/audit_configuration_rules.hpp"
+
+#include <array>
+
+namespace vmferry {
+
+namespace {
+
+constexpr auto risk = RuleKind::risk;
+constexpr auto impossible = RuleKind::impossible;
+constexpr auto configuration = RuleStage::configuration;
+
+constexpr std::array rules{
+    // ---- what kind of domain it is ----
+    Rule{"pv-domain", impossible, configuration,
+         "A PV domain runs on Xen's own interface instead of a PC; QEMU has nothing like it.",
+         "Run the guest as an HVM domain (type = \"hvm\" in xl.cfg) before migrating it."},
+    Rule{"pvh-domain", impossible, configuration,
+         "A PVH domain has no device model and no PC platform; QEMU's machines have both.",
+         "Run the guest as an HVM domain (type = \"hvm\" in xl.cfg) before migrating it."},
+    Rule{"ovmf-firmware", impossible, configuration,
+         "The guest runs on UEFI: its firmware's runtime services and variables are not carried.",
+         "Install the guest for BIOS boot and set bios = \"seabios\" on the Xen side."},
+    Rule{"rombios", impossible, configuration,
+         "ROMBIOS belongs to qemu-traditional, whose device state no stock QEMU understands.",
+         "Set bios = \"seabios\" and device_model_version = \"qemu-xen\" on the Xen side."},
+    Rule{"qemu-traditional", impossible, configuration,
+         "The device model is not upstream QEMU, so its state has another format.",
+         "Set device_model_version = \"qemu-xen\" on the Xen side."},
+    Rule{"stub-domain", impossible, configuration,
+         "The device model runs in a stub domain, whose state is not part of the stream.",
+         "Set device_model_stubdomain_override = 0 on the Xen side."},
+    Rule{"acpi-off", impossible, configuration,
+         "Without ACPI the device model has no power management device; the destination's machine has one.",
+         "Set acpi = 1 on the Xen side."},
+    // ---- what Xen offers to the guest and QEMU does not ----
+    Rule{"viridian", impossible, configuration,
+         "The guest uses Xen's Hyper-V interface, whose state has no counterpart in the destination.",
+         "Set viridian = 0 on the Xen side and restart the guest."},
+    Rule{"nested-hvm", risk, configuration,
+         "The guest was offered hardware virtualization; a hypervisor running inside it is not carried.",
+         "Set nestedhvm = 0 on the Xen side, or make sure that no hypervisor runs in the guest."},
+    Rule{"xen-platform-device", risk, configuration,
+         "The guest has Xen's platform PCI device, which disappears; drivers bound to it stop working.",
+         "Set xen_platform_pci = 0 on the Xen side and boot the guest without its Xen drivers (Linux: nopv "
+         "xen_nopv)."},
+    Rule{"pci-passthrough", impossible, configuration,
+         "Host devices are passed through to the guest; their state cannot be moved.",
+         "Detach them first (xl pci-detach, or remove pci/dtdev/gfx_passthru from xl.cfg)."},
+    // ---- devices ----
+    Rule{"unmapped-disk", impossible, configuration, "A drive of the guest has no image on the destination.",
+         "Say which image it is: --disk VDEV=PATH[,format=FORMAT]."},
+    Rule{
+        "unmapped-nic", risk, configuration,
+        "A network card of the guest has no network on the destination; if accepted, its cable is unplugged.",
+        "Say which network it is on: --nic DEVID=NETDEV-ARGUMENTS."},
+    Rule{"disk-type", impossible, configuration,
+         "A drive is attached in a way that has no counterpart: only IDE drives (hda to hdd) are carried.",
+         "Attach it as hda … hdd with hdtype = \"ide\", writable unless it is a CD-ROM, on the Xen side."},
+    Rule{"pv-disk", risk, configuration,
+         "A disk exists only for Xen's paravirtual driver; it disappears for the guest.",
+         "Attach it as hda … hdd on the Xen side, or detach it (xl block-detach)."},
+    Rule{"nic-model", impossible, configuration, "A network card is of a model that is not carried.",
+         "Set model=e1000 or model=rtl8139 for it on the Xen side."},
+    Rule{"pv-nic", risk, configuration,
+         "A network card exists only for Xen's paravirtual driver; it disappears for the guest.",
+         "Set type=ioemu,model=e1000 for it on the Xen side, or detach it (xl network-detach)."},
+    Rule{"vga-kind", impossible, configuration, "The display adapter is of a kind that is not carried.",
+         "Set vga = \"stdvga\", \"cirrus\" or \"none\" on the Xen side."},
+    Rule{"video-memory", impossible, configuration,
+         "The display adapter's memory has a size that the destination's adapter cannot have.",
+         "Set videoram to a power of two that the adapter takes (cirrus: 4, 8 or 16 MiB)."},
+    Rule{"spice", impossible, configuration,
+         "SPICE adds devices to the guest (virtio-serial and its channels) that are not carried.",
+         "Set spice = 0 on the Xen side; the destination's display is chosen with --display."},
+    Rule{"sound", impossible, configuration, "The guest has a sound card, which is not carried.",
+         "Remove soundhw on the Xen side."},
+    Rule{"usb-controllers", impossible, configuration,
+         "The guest has USB controllers or devices other than the PIIX3 one with a tablet.",
+         "Remove usbversion, usbctrl and usbdev (and usbdevice other than \"tablet\") on the Xen side."},
+    Rule{"vtpm", impossible, configuration, "The guest has a TPM, whose secrets and state are not carried.",
+         "Detach the TPM on the Xen side."},
+    Rule{"vendor-device", impossible, configuration,
+         "The guest has the PCI device for Windows driver updates, which QEMU does not have.",
+         "Set vendor_device = \"none\" on the Xen side."},
+    Rule{"serial-ports", impossible, configuration,
+         "The serial ports are configured in a way whose port numbers are not certain.",
+         "List the ports without gaps, at most four, on the Xen side."},
+    Rule{"raw-device-model-arguments", risk, configuration,
+         "The device model was started with raw arguments; they are never taken from a stream, so what they "
+         "add to the guest is missing.",
+         "Remove device_model_args and device_model_args_hvm on the Xen side."},
+    // ---- memory ----
+    Rule{"memory-layout", impossible, configuration,
+         "The guest's memory layout cannot be built in the destination.",
+         "Choose whole MiB for memory, and an mmio_hole between 256 and 3840 MiB, on the Xen side."},
+    // ---- CPU ----
+    Rule{"vcpu-count", impossible, configuration,
+         "There are more virtual CPUs than APIC ids for them: Xen gives every second id, QEMU's machine ends "
+         "at 254.",
+         "Set maxvcpus to at most 127 on the Xen side."},
+    Rule{"tcg-cpu", risk, configuration,
+         "The guest would go on under emulation (TCG): correct, but many times slower than on hardware.",
+         "Use a destination with KVM, or say --accel tcg."},
+    Rule{"cpu-policy", risk, configuration,
+         "The stream does not say which CPU the guest saw, so the destination's cannot be compared.",
+         "Migrate from Xen 4.14 or later, which sends the CPUID policy."},
+    Rule{"cpu-vendor", impossible, configuration,
+         "The destination's CPU is of another vendor than the one the guest saw.",
+         "Use a destination whose CPU has the same vendor, or --accel tcg."},
+    Rule{
+        "cpu-model", risk, configuration,
+        "The destination's CPU shows another family, model or stepping: the guest chose its work-arounds and "
+        "microcode paths for the one that it saw.",
+        "Use a destination with the same CPU model, or one QEMU can imitate (--set cpu=…)."},
+    Rule{"cpu-features", risk, configuration,
+         "The guest saw CPU features that the destination does not have, and may use them at any time.",
+         "Mask them on the Xen side (cpuid = … in xl.cfg), or use a destination that has them."},
+    Rule{"cpu-address-width", risk, configuration,
+         "The destination's CPU has fewer physical address bits than the guest saw.",
+         "Use a destination with at least as many, or --set cpu=…,phys-bits=N where KVM supports it."},
+    Rule{"xsave-layout", impossible, configuration,
+         "An extended CPU state component lies at another place in the destination's XSAVE area.",
+         "Mask the feature on the Xen side (cpuid = … in xl.cfg), or use a CPU of the same line."},
+};
+
+}  // namespace
+
+std::span<const Rule> configuration_rules() {
+    return rules;
+}
+
+}  // namespace vmferry
