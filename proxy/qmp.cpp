@@ -171,10 +171,12 @@ struct QmpClient::Impl {
             entry.reply(message["return"]);
             return;
         }
-        std::string text = "an answer without return";
-        if (const auto failure = message.find("error"); failure != message.end() && failure->is_object())
-            text = failure->value("desc", failure->dump());
-        entry.reply(std::unexpected(error("QMP " + entry.command, text)));
+        auto refusal = error("QMP " + entry.command, "an answer without return");
+        if (const auto failure = message.find("error"); failure != message.end() && failure->is_object()) {
+            refusal.field = failure->value("class", "GenericError");
+            refusal.found = failure->value("desc", failure->dump());
+        }
+        entry.reply(std::unexpected(std::move(refusal)));
     }
 
     [[nodiscard]] std::uint64_t remaining() const {

@@ -42,7 +42,8 @@ class QmpClient {
     /// Connects (trying again until the socket is there or `limit` has passed), reads the greeting, leaves
     /// negotiation mode. The reply is the greeting's "QMP" object.
     void connect(const std::string& path, Milliseconds limit, Reply reply);
-    /// `arguments` may be null (none). Error kinds: environment, with the command's name and QEMU's own text.
+    /// `arguments` may be null (none). Errors have kind environment and the command's name; `field` is QEMU's
+    /// error class if it answered with an error, empty if there was no answer.
     void execute(std::string_view command, const nlohmann::json& arguments, Milliseconds limit, Reply reply);
     void on_event(EventHandler handler);
     /// Called once, when a ready connection ends without close().

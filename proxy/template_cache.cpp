@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "proxy/qemu_facts.hpp"
 #include "proxy/qemu_process.hpp"
 #include "proxy/sha256.hpp"
 #include "proxy/temporary_directory.hpp"
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view magic = "vmferry twin 1\n";
 constexpr std::uintmax_t max_firmware_file = 64u << 20;
+constexpr std::size_t max_facts = 1u << 20;
 
 std::string environment(const char* name) {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing in this program writes the environment.
@@ -106,7 +108,7 @@ Result<std::string> TemplateCache::key(Loop& loop, const TwinRequest& request,
     return hash.hex();
 }
 
-std::optional<Buffer> TemplateCache::load(const std::string& key) const {
+std::optional<Twin> TemplateCache::load(const std::string& key) const {
     std::ifstream in(file(key), std::ios::binary);
     if (!in) return std::nullopt;
     const std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -117,19 +119,31 @@ std::optional<Buffer> TemplateCache::load(const std::string& key) const {
     hash.add(packed);
     if (text.substr(magic.size(), 65) != hash.hex() + "\n") return std::nullopt;
     const auto size = ZSTD_getFrameContentSize(packed.data(), packed.size());
-    if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > max_twin_stream)
+    if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ||
+        size > max_twin_stream + max_facts || size < sizeof(std::uint32_t))
         return std::nullopt;
-    Buffer stream(size);
-    if (ZSTD_decompress(stream.data(), stream.size(), packed.data(), packed.size()) != size)
+    Buffer plain(size);
+    if (ZSTD_decompress(plain.data(), plain.size(), packed.data(), packed.size()) != size)
         return std::nullopt;
-    return stream;
+    const Bytes rest = Bytes(plain).subspan(sizeof(std::uint32_t));
+    const auto length = load_be<std::uint32_t>(plain);
+    if (length > rest.size()) return std::nullopt;
+    auto facts = read_cpu_facts(std::string(as_text(rest.first(length))));
+    if (!facts) return std::nullopt;
+    const auto stream = rest.subspan(length);
+    return Twin{std::move(*facts), Buffer(stream.begin(), stream.end())};
 }
 
-void TemplateCache::store(const std::string& key, Bytes stream) const {
+void TemplateCache::store(const std::string& key, const Twin& twin) const {
     std::error_code error;
     fs::create_directories(directory_, error);
-    Buffer packed(ZSTD_compressBound(stream.size()));
-    const auto size = ZSTD_compress(packed.data(), packed.size(), stream.data(), stream.size(), 1);
+    const auto facts = write_cpu_facts(twin.cpu);
+    Buffer plain;
+    append_be(plain, static_cast<std::uint32_t>(facts.size()));
+    append(plain, facts);
+    append(plain, Bytes(twin.stream));
+    Buffer packed(ZSTD_compressBound(plain.size()));
+    const auto size = ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), 1);
     if (ZSTD_isError(size) != 0) return;
     packed.resize(size);
     Sha256 hash;
@@ -145,13 +159,13 @@ void TemplateCache::store(const std::string& key, Bytes stream) const {
         fs::remove(partial, error);
 }
 
-Result<Buffer> TemplateCache::stream(Loop& loop, const TwinRequest& request, const TimeLimits& limits) {
+Result<Twin> TemplateCache::twin(Loop& loop, const TwinRequest& request, const TimeLimits& limits) {
     if (directory_.empty()) return capture_twin(loop, request, limits);
     VMFERRY_ASSIGN(const auto name, key(loop, request, limits));
     if (auto cached = load(name)) return std::move(*cached);
-    VMFERRY_ASSIGN(auto stream, capture_twin(loop, request, limits));
-    store(name, stream);
-    return stream;
+    VMFERRY_ASSIGN(auto twin, capture_twin(loop, request, limits));
+    store(name, twin);
+    return twin;
 }
 
 }  // namespace vmferry

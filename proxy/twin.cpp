@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "proxy/channel.hpp"
+#include "proxy/qemu_facts.hpp"
 #include "proxy/qemu_process.hpp"
 #include "proxy/qmp_call.hpp"
 #include "proxy/temporary_directory.hpp"
@@ -49,7 +50,7 @@ Result<Buffer> migrate(Loop& loop, QmpClient& qmp, const std::string& path, cons
 
 }  // namespace
 
-Result<Buffer> capture_twin(Loop& loop, const TwinRequest& request, const TimeLimits& limits) {
+Result<Twin> capture_twin(Loop& loop, const TwinRequest& request, const TimeLimits& limits) {
     VMFERRY_ASSIGN(const auto directory, TemporaryDirectory::create());
     const auto socket = directory.file("qmp");
     ProcessStart start{"twin", request.qemu, request.arguments, directory.file("log")};
@@ -59,9 +60,12 @@ Result<Buffer> capture_twin(Loop& loop, const TwinRequest& request, const TimeLi
     process->alarm_on_exit(true);
 
     QmpClient qmp(loop.uv(), "twin");
-    const auto result = [&]() -> Result<Buffer> {
+    auto result = [&]() -> Result<Twin> {
+        Twin twin;
         VMFERRY_TRY(qmp_connect(loop, qmp, socket, limits.qemu_starts));
-        return migrate(loop, qmp, directory.file("stream"), limits);
+        VMFERRY_ASSIGN(twin.cpu, read_cpu_facts(loop, qmp, limits));
+        VMFERRY_ASSIGN(twin.stream, migrate(loop, qmp, directory.file("stream"), limits));
+        return twin;
     }();
     process->alarm_on_exit(false);
     if (result || process->exited()) return result;

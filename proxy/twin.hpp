@@ -1,6 +1,6 @@
-// The twin: the destination's QEMU asked what its own migration stream looks like.
+// The twin: the destination's QEMU asked what its CPU shows and what its own migration stream looks like.
 //
-//     start (same binary, same guest-visible arguments, -S) → QMP → migrate unix:… → its whole stream → end
+//     start (same binary, same guest-visible arguments, -S) → QMP: CPU facts, migrate unix:… → stream → end
 //
 // It has the guest's full memory size, because layout, tables and block lengths follow from it; memory that
 // was never touched costs nothing (4 GiB: 0.25 s, 9 bytes of stream per page).
@@ -13,6 +13,7 @@
 #include "parsers/wire/error.hpp"
 #include "proxy/loop.hpp"
 #include "proxy/time_limits.hpp"
+#include "translators/destination.hpp"
 
 namespace vmferry {
 
@@ -25,7 +26,13 @@ struct TwinRequest {
 
 inline constexpr std::size_t max_twin_stream = 1u << 30;  ///< bytes; 9 per page: guests of 400 GiB
 
-/// The twin's stream. The twin is gone when this returns, however it returns.
-[[nodiscard]] Result<Buffer> capture_twin(Loop& loop, const TwinRequest& request, const TimeLimits& limits);
+/// What a twin told.
+struct Twin {
+    CpuFacts cpu;
+    Buffer stream;
+};
+
+/// The twin is gone when this returns, however it returns.
+[[nodiscard]] Result<Twin> capture_twin(Loop& loop, const TwinRequest& request, const TimeLimits& limits);
 
 }  // namespace vmferry

@@ -86,25 +86,25 @@ std::string shown(Bytes blob, std::size_t at) {
 
 class Cutter {
   public:
-    Cutter(Bytes blob, std::uint64_t base) : m_blob(blob), m_base(base) {}
+    Cutter(Bytes blob, std::uint64_t base) : blob_(blob), base_(base) {}
 
     Result<DeviceTree> run() {
-        if (m_blob.size() > max_device_state)
-            return fail("device model", "size", 0, fmt::format("{} bytes", m_blob.size()),
+        if (blob_.size() > max_device_state)
+            return fail("device model", "size", 0, fmt::format("{} bytes", blob_.size()),
                         fmt::format("at most {}", max_device_state));
-        if (m_blob.size() < 8 || load_be<std::uint32_t>(m_blob) != file_magic)
-            return fail("file header", "magic", 0, shown(m_blob, 0), "\"QEVM\"");
-        if (const auto version = load_be<std::uint32_t>(m_blob, 4); version != file_version)
+        if (blob_.size() < 8 || load_be<std::uint32_t>(blob_) != file_magic)
+            return fail("file header", "magic", 0, shown(blob_, 0), "\"QEVM\"");
+        if (const auto version = load_be<std::uint32_t>(blob_, 4); version != file_version)
             return fail("file header", "version", 4, fmt::format("{}", version),
                         fmt::format("{}", file_version));
-        m_at = 8;
+        at_ = 8;
         DeviceTree tree;
         while (true) {
-            if (m_at >= m_blob.size())
-                return fail("device model", "type", m_at, "the end of the blob", "a section or EOF (00)");
-            if (m_blob[m_at] == std::byte{0x00}) return tree;
+            if (at_ >= blob_.size())
+                return fail("device model", "type", at_, "the end of the blob", "a section or EOF (00)");
+            if (blob_[at_] == std::byte{0x00}) return tree;
             if (tree.sections.size() == max_sections)
-                return fail("device model", "sections", m_at, "one more",
+                return fail("device model", "sections", at_, "one more",
                             fmt::format("at most {}", max_sections));
             VMFERRY_ASSIGN(auto section, read_section());
             if (tree.find(section.idstr, section.instance))
@@ -123,7 +123,7 @@ class Cutter {
     [[nodiscard]] std::unexpected<Error> fail(std::string record, std::string field, std::size_t at,
                                               std::string found, std::string expected,
                                               std::string hint = {}) const {
-        auto error = stream_error(std::string(format_name), std::move(record), std::move(field), m_base + at,
+        auto error = stream_error(std::string(format_name), std::move(record), std::move(field), base_ + at,
                                   std::move(found), std::move(expected));
         error.error().hint = std::move(hint);
         return error;
@@ -135,23 +135,23 @@ class Cutter {
     }
 
     Result<Section> read_section() {
-        const auto head = head_at(m_blob, m_at);
-        if (!head) return fail("section head", "type", m_at, shown(m_blob, m_at), "a section or EOF (00)");
+        const auto head = head_at(blob_, at_);
+        if (!head) return fail("section head", "type", at_, shown(blob_, at_), "a section or EOF (00)");
         Section section;
         section.section_id = head->id;
         section.idstr = head->idstr;
         section.instance = head->instance;
         section.version = head->version;
-        section.offset = m_base + m_at;
+        section.offset = base_ + at_;
         const auto* known = schema::find_section(head->idstr);
         if (!known)
-            return fail(name_of(section), "idstr", m_at, "a device that this version has no layout for",
+            return fail(name_of(section), "idstr", at_, "a device that this version has no layout for",
                         "a known device");
-        const auto start = m_at + head->size;
+        const auto start = at_ + head->size;
         VMFERRY_ASSIGN(auto cut, cut_somehow(*known, section, start));
         section.length = cut.end - start;
         section.root = std::move(cut.root);
-        m_at = cut.end;
+        at_ = cut.end;
         return section;
     }
 
@@ -168,14 +168,14 @@ class Cutter {
         for (const auto layout :
              known.layouts.empty() ? std::span<const schema::Layout>(usual) : known.layouts) {
             for (std::uint32_t open_count = 0; open_count <= max_open_count; ++open_count) {
-                auto cut = schema::cut_payload(*known.spec, section.version, Guess{layout, open_count},
-                                               m_blob, start, m_base, record);
+                auto cut = schema::cut_payload(*known.spec, section.version, Guess{layout, open_count}, blob_,
+                                               start, base_, record);
                 if (!cut) {
                     keep(std::move(cut).error());
                     break;  // more elements need more bytes
                 }
                 const bool once = !cut->open_count_used;
-                const auto follower = follower_at(m_blob, cut->end);
+                const auto follower = follower_at(blob_, cut->end);
                 if (follower == Follower::none) {
                     keep(does_not_fit(record, *cut));
                 } else if (!best || stronger(follower, best->follower)) {
@@ -199,9 +199,9 @@ class Cutter {
     [[nodiscard]] Error does_not_fit(const std::string& record, const Cut& cut) const {
         const auto& last = cut.root.subsections.empty() ? cut.root : cut.root.subsections.back();
         const auto field = last.fields.empty() ? std::string("payload") : "after " + last.fields.back().name;
-        auto found = shown(m_blob, cut.end);
+        auto found = shown(blob_, cut.end);
         std::string hint;
-        if (cut.end < m_blob.size() && m_blob[cut.end] == std::byte{0x00}) {
+        if (cut.end < blob_.size() && blob_[cut.end] == std::byte{0x00}) {
             found += ", and sections further on";
             hint =
                 "if /var/lib/xen/qemu-save.* of an earlier migration was left behind on the source, remove "
@@ -212,9 +212,9 @@ class Cutter {
             .error();
     }
 
-    Bytes m_blob;
-    std::uint64_t m_base;
-    std::size_t m_at = 0;
+    Bytes blob_;
+    std::uint64_t base_;
+    std::size_t at_ = 0;
 };
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace {
 class Reader {
   public:
     Reader(Guess guess, Bytes blob, std::size_t at, std::uint64_t base, const std::string& record)
-        : m_guess(guess), m_blob(blob), m_at(at), m_base(base), m_record(record) {}
+        : guess_(guess), blob_(blob), at_(at), base_(base), record_(record) {}
 
     Result<Struct> read(const Spec& spec, std::uint32_t version, const std::string& path) {
         Struct out;
@@ -30,20 +30,19 @@ class Reader {
         return out;
     }
 
-    [[nodiscard]] std::size_t position() const { return m_at; }
-    [[nodiscard]] bool open_count_used() const { return m_open_count_used; }
+    [[nodiscard]] std::size_t position() const { return at_; }
+    [[nodiscard]] bool open_count_used() const { return open_count_used_; }
 
   private:
     [[nodiscard]] std::unexpected<Error> fail(const std::string& field, std::size_t at, std::string found,
                                               std::string expected) const {
-        return stream_error(std::string(format_name), m_record, field, m_base + at, std::move(found),
+        return stream_error(std::string(format_name), record_, field, base_ + at, std::move(found),
                             std::move(expected));
     }
 
     [[nodiscard]] bool present(const FieldSpec& field, std::uint32_t version, const Struct& so_far) const {
         if (version < field.since) return false;
-        if ((m_guess.layout & field.with) != field.with || (m_guess.layout & field.without) != 0)
-            return false;
+        if ((guess_.layout & field.with) != field.with || (guess_.layout & field.without) != 0) return false;
         return field.present_if.empty() || earlier_value(field.present_if, so_far) != 0;
     }
 
@@ -60,14 +59,14 @@ class Reader {
 
     Result<std::uint32_t> count_of(const FieldSpec& field, const Struct& so_far, const std::string& name) {
         if (field.count_open) {
-            m_open_count_used = true;
-            return m_guess.open_count;
+            open_count_used_ = true;
+            return guess_.open_count;
         }
         if (field.count_field.empty()) return field.elements;
         const auto count = earlier_value(field.count_field, so_far);
-        const auto left = m_blob.size() - m_at;
+        const auto left = blob_.size() - at_;
         if (count > left)
-            return fail(name, m_at, fmt::format("{} = {} elements", field.count_field, count),
+            return fail(name, at_, fmt::format("{} = {} elements", field.count_field, count),
                         fmt::format("at most {}, the bytes left", left));
         return static_cast<std::uint32_t>(count);
     }
@@ -78,7 +77,7 @@ class Reader {
         out.type = spec.type;
         out.count = count;
         out.size = spec.size;
-        out.offset = m_base + m_at;
+        out.offset = base_ + at_;
         return out;
     }
 
@@ -95,11 +94,11 @@ class Reader {
 
     Result<Field> read_data(const FieldSpec& spec, std::uint32_t count, const std::string& name) {
         const auto bytes = std::uint64_t{spec.size} * count;
-        const auto left = m_blob.size() - m_at;
+        const auto left = blob_.size() - at_;
         if (bytes > left)
-            return fail(name, m_at, fmt::format("{} bytes left", left), fmt::format("{} bytes", bytes));
+            return fail(name, at_, fmt::format("{} bytes left", left), fmt::format("{} bytes", bytes));
         auto out = start_field(spec, count);
-        const auto data = m_blob.subspan(m_at, bytes);
+        const auto data = blob_.subspan(at_, bytes);
         out.data.assign(data.begin(), data.end());
         if (spec.least != 0 || spec.most != std::numeric_limits<std::uint64_t>::max()) {
             for (std::uint32_t i = 0; i < count; ++i) {
@@ -108,18 +107,18 @@ class Reader {
                     value = value << 8 | std::to_integer<std::uint64_t>(byte);
                 if (value < spec.least || value > spec.most)
                     return fail(count == 1 ? name : fmt::format("{}|{}", name, i),
-                                m_at + std::size_t{i} * spec.size, fmt::format("{}", value),
+                                at_ + std::size_t{i} * spec.size, fmt::format("{}", value),
                                 spec.least == spec.most ? fmt::format("{}", spec.least)
                                                         : fmt::format("{} to {}", spec.least, spec.most));
             }
         }
-        m_at += bytes;
+        at_ += bytes;
         return out;
     }
 
     /// The name of the subsection that starts here, if the bytes can be one.
     [[nodiscard]] std::string_view subsection_name() const {
-        const auto rest = m_blob.subspan(m_at);
+        const auto rest = blob_.subspan(at_);
         if (rest.size() < 2 || rest[0] != std::byte{0x05}) return {};
         const auto length = std::to_integer<std::size_t>(rest[1]);
         if (rest.size() < 2 + length + 4) return {};
@@ -138,26 +137,26 @@ class Reader {
                 spec.subsections, [name](const Spec* sub) { return sub->vmsd_name == name; });
             const auto full = path.empty() ? "+" + std::string(name) : path + "|+" + std::string(name);
             if (known == spec.subsections.end())
-                return fail(full, m_at, "an unknown subsection", "one of a known layout");
+                return fail(full, at_, "an unknown subsection", "one of a known layout");
             if (std::ranges::any_of(out.subsections,
                                     [name](const Struct& sub) { return sub.vmsd_name == name; }))
-                return fail(full, m_at, "the same subsection twice", "each at most once");
-            const auto version = load_be<std::uint32_t>(m_blob, m_at + 2 + name.size());
+                return fail(full, at_, "the same subsection twice", "each at most once");
+            const auto version = load_be<std::uint32_t>(blob_, at_ + 2 + name.size());
             if (version < (*known)->min_version || version > (*known)->version)
-                return fail(full, m_at, fmt::format("version {}", version),
+                return fail(full, at_, fmt::format("version {}", version),
                             fmt::format("version {} to {}", (*known)->min_version, (*known)->version));
-            m_at += 2 + name.size() + 4;
+            at_ += 2 + name.size() + 4;
             VMFERRY_ASSIGN(auto sub, read(**known, version, full));
             out.subsections.push_back(std::move(sub));
         }
     }
 
-    Guess m_guess;
-    Bytes m_blob;
-    std::size_t m_at;
-    std::uint64_t m_base;
-    const std::string& m_record;
-    bool m_open_count_used = false;
+    Guess guess_;
+    Bytes blob_;
+    std::size_t at_;
+    std::uint64_t base_;
+    const std::string& record_;
+    bool open_count_used_ = false;
 };
 
 }  // namespace

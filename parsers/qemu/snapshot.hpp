@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parsers/qemu/device_tree.hpp"
+#include "parsers/qemu/stream_reader.hpp"
 #include "parsers/qemu/stream_writer.hpp"
 #include "parsers/wire/bytes.hpp"
 #include "parsers/wire/error.hpp"
@@ -23,10 +24,8 @@ struct Snapshot {
     std::string description;  ///< JSON, empty if the stream has none
 };
 
-inline constexpr std::size_t max_device_state = 256u
-                                                << 20;  ///< bytes held between the first FULL section and EOF
-
-/// Reads a complete precopy stream with a description. `max_pages_bytes` bounds what is held of RAM.
+/// Reads a complete precopy stream with a description (whole in memory). `max_pages_bytes` bounds what is
+/// held of RAM.
 [[nodiscard]] Result<Snapshot> read_snapshot(Bytes stream, std::size_t max_pages_bytes = 256u << 20);
 
 /// The device model's blob of a Xen stream (no CONFIGURATION, no footers, no description), cut with the
