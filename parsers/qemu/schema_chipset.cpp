@@ -31,7 +31,7 @@ constexpr Spec fw_cfg_vmsd{"fw_cfg", 2, 2, fw_cfg_fields, fw_cfg_subsections};
 constexpr FieldSpec pcihost_fields[] = {u32("config_reg")};
 constexpr Spec pcihost_vmsd{"PCIHost", 1, 1, pcihost_fields};
 
-constexpr FieldSpec pcibus_fields[] = {raw("nirq", "int32 equal", 4).between(1, 1024),
+constexpr FieldSpec pcibus_fields[] = {raw("nirq", "int32 equal", 4).between(0, 1024),
                                        i32("irq_count").counted_by("nirq")};
 constexpr Spec pcibus_vmsd{"PCIBUS", 1, 1, pcibus_fields};
 
@@ -68,7 +68,10 @@ constexpr FieldSpec i8259_fields[] = {u8("last_irr"),
                                       u8("init4"),
                                       u8("single_mode"),
                                       u8("elcr")};
-constexpr Spec i8259_vmsd{"i8259", 1, 1, i8259_fields};
+constexpr FieldSpec i8259_ltim_fields[] = {u8("ltim")};
+constexpr Spec i8259_ltim_vmsd{"i8259/ltim", 1, 1, i8259_ltim_fields};
+constexpr const Spec* i8259_subsections[] = {&i8259_ltim_vmsd};
+constexpr Spec i8259_vmsd{"i8259", 1, 1, i8259_fields, i8259_subsections};
 
 constexpr FieldSpec pit_channel_fields[] = {i32("count"),
                                             u16("latched_count"),
@@ -122,11 +125,24 @@ constexpr Spec mc146818rtc_vmsd{"mc146818rtc", 3, 3, mc146818rtc_fields, mc14681
 constexpr FieldSpec i2c_bus_fields[] = {u8("saved_address")};
 constexpr Spec i2c_bus_vmsd{"i2c_bus", 1, 1, i2c_bus_fields};
 
-// piix4_pm's properties: does the hot-plug controller serve buses behind bridges (256 selectors instead of
-// one), and does it know ACPI indices.
-constexpr Layout bridges = 1;
-constexpr Layout index = 2;
-constexpr Layout piix4_pm_layouts[] = {0, bridges, bridges | index};
+// piix4_pm's properties: is the SMBus state migrated (not for machine types up to 3.1, which Xen's "xenfv"
+// is), does the hot-plug controller serve buses behind bridges (256 selectors instead of one), and does it
+// know ACPI indices.
+constexpr Layout smbus = 1;
+constexpr Layout bridges = 2;
+constexpr Layout index = 4;
+constexpr Layout piix4_pm_layouts[] = {0,     bridges,         bridges | index,
+                                       smbus, smbus | bridges, smbus | bridges | index};
+
+constexpr FieldSpec i2c_slave_fields[] = {u8("address")};
+constexpr Spec i2c_slave_vmsd{"I2CSlave", 1, 1, i2c_slave_fields};
+constexpr FieldSpec smbus_device_fields[] = {structure("i2c", i2c_slave_vmsd), i32("mode"), i32("data_len"),
+                                             u8("data_buf").array(34)};
+constexpr Spec smbus_device_vmsd{"smbus-device", 1, 1, smbus_device_fields};
+// There only after the guest has accessed it.
+constexpr FieldSpec smbus_eeprom_fields[] = {structure("smbusdev", smbus_device_vmsd), u8("data").array(256),
+                                             u8("offset"), flag("accessed")};
+constexpr Spec smbus_eeprom_vmsd{"smbus-eeprom", 1, 1, smbus_eeprom_fields};
 
 constexpr FieldSpec apm_state_fields[] = {u8("apmc"), u8("apms")};
 constexpr Spec apm_state_vmsd{"APM State", 1, 1, apm_state_fields};
@@ -181,7 +197,7 @@ constexpr FieldSpec piix4_pm_fields[] = {
     u16("ar.pm1.evt.en"),
     u16("ar.pm1.cnt.cnt"),
     structure("apm", apm_state_vmsd),
-    structure("smb", pmsmb_vmsd),
+    structure("smb", pmsmb_vmsd).in(smbus),
     timer("ar.tmr.timer"),
     i64("ar.tmr.overflow_time"),
     structure("ar.gpe", gpe_vmsd),
@@ -191,6 +207,10 @@ constexpr FieldSpec piix4_pm_fields[] = {
     u32("acpi_pci_hotplug.acpi_index").in(bridges | index)};
 constexpr const Spec* piix4_pm_subsections[] = {&piix4_pm_memhp_vmsd, &piix4_pm_cpuhp_vmsd};
 constexpr Spec piix4_pm_vmsd{"piix4_pm", 3, 3, piix4_pm_fields, piix4_pm_subsections};
+
+constexpr FieldSpec ivshmem_fields[] = {structure("parent_obj", pci_device), u32("intrstatus"),
+                                        u32("intrmask")};
+constexpr Spec ivshmem_vmsd{"ivshmem-plain", 0, 0, ivshmem_fields};
 
 constexpr FieldSpec acpi_build_fields[] = {u8("patched")};
 constexpr Spec acpi_build_vmsd{"acpi_build", 1, 1, acpi_build_fields};
@@ -216,7 +236,9 @@ constexpr SectionSpec sections[] = {{&fw_cfg_vmsd},
                                     {&piix4_pm_vmsd, piix4_pm_layouts},
                                     {&platform_vmsd},
                                     {&pvdevice_vmsd},
-                                    {&acpi_build_vmsd}};
+                                    {&acpi_build_vmsd},
+                                    {&ivshmem_vmsd},
+                                    {&smbus_eeprom_vmsd}};
 
 }  // namespace
 

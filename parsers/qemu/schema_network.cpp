@@ -192,6 +192,10 @@ constexpr FieldSpec e1000e_tx_fields[] = {
     i8("props.ip"),    i8("props.tcp"),    flag("props.tse"),   flag("cptse"),      flag("skip_cp")};
 constexpr Spec e1000e_tx_vmsd{"e1000e-tx", 1, 1, e1000e_tx_fields};
 
+// Since 8.1, but not for older machine types.
+constexpr Layout timer_adjustment = 1;
+constexpr Layout e1000e_layouts[] = {0, timer_adjustment};
+
 constexpr FieldSpec e1000e_fields[] = {structure("parent_obj[0]", pcie_device),
                                        structure("parent_obj[1]", msix_vmsd),
                                        u32("ioaddr"),
@@ -218,7 +222,8 @@ constexpr FieldSpec e1000e_fields[] = {structure("parent_obj[0]", pcie_device),
                                        u32("core.itr_guest_value"),
                                        u32("core.eitr_guest_value").array(5),
                                        u16("core.vet"),
-                                       structure("core.tx", e1000e_tx_vmsd).array(2)};
+                                       structure("core.tx", e1000e_tx_vmsd).array(2),
+                                       i64("core.timadj").in(timer_adjustment)};
 constexpr Spec e1000e_vmsd{"e1000e", 1, 1, e1000e_fields};
 
 constexpr FieldSpec eeprom_fields[] = {u8("tick"),
@@ -287,11 +292,11 @@ constexpr Spec i82559er_vmsd{"i82559er", 3, 3, i8255x_fields};
 constexpr Spec i82562_vmsd{"i82562", 3, 3, i8255x_fields};
 constexpr Spec i82801_vmsd{"i82801", 3, 3, i8255x_fields};
 
-constexpr SectionSpec sections[] = {{&e1000_vmsd},    {&rtl8139_vmsd}, {&ne2000_vmsd},  {&pcnet_vmsd},
-                                    {&e1000e_vmsd},   {&eeprom_vmsd},  {&i82550_vmsd},  {&i82551_vmsd},
-                                    {&i82557a_vmsd},  {&i82557b_vmsd}, {&i82557c_vmsd}, {&i82558a_vmsd},
-                                    {&i82558b_vmsd},  {&i82559a_vmsd}, {&i82559b_vmsd}, {&i82559c_vmsd},
-                                    {&i82559er_vmsd}, {&i82562_vmsd},  {&i82801_vmsd}};
+constexpr SectionSpec sections[] = {
+    {&e1000_vmsd},   {&rtl8139_vmsd},  {&ne2000_vmsd},  {&pcnet_vmsd},   {&e1000e_vmsd, e1000e_layouts},
+    {&eeprom_vmsd},  {&i82550_vmsd},   {&i82551_vmsd},  {&i82557a_vmsd}, {&i82557b_vmsd},
+    {&i82557c_vmsd}, {&i82558a_vmsd},  {&i82558b_vmsd}, {&i82559a_vmsd}, {&i82559b_vmsd},
+    {&i82559c_vmsd}, {&i82559er_vmsd}, {&i82562_vmsd},  {&i82801_vmsd}};
 
 }  // namespace
 

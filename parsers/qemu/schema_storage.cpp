@@ -96,6 +96,27 @@ constexpr Spec ahci_vmsd{"ahci", 1, 1, ahci_fields};
 constexpr FieldSpec ich9_ahci_fields[] = {structure("parent_obj", pci_device), structure("ahci", ahci_vmsd)};
 constexpr Spec ich9_ahci_vmsd{"ich9_ahci", 1, 1, ich9_ahci_fields};
 
+constexpr FieldSpec scsi_sense_fields[] = {u8("sense").array(252 - 96)};
+constexpr Spec scsi_sense_vmsd{"SCSIDevice/sense", 1, 1, scsi_sense_fields};
+constexpr const Spec* scsi_device_subsections[] = {&scsi_sense_vmsd};
+// Requests in flight have the layout of their host adapter: only an empty list (one byte 0) is accepted.
+constexpr FieldSpec scsi_device_fields[] = {u8("unit_attention.key"),
+                                            u8("unit_attention.asc"),
+                                            u8("unit_attention.ascq"),
+                                            flag("sense_is_ua"),
+                                            u8("sense").array(96),
+                                            u32("sense_len"),
+                                            raw("requests", "scsi-requests", 1).between(0, 0)};
+constexpr Spec scsi_device_vmsd{"SCSIDevice", 1, 1, scsi_device_fields, scsi_device_subsections};
+
+constexpr FieldSpec scsi_disk_fields[] = {structure("qdev", scsi_device_vmsd),
+                                          flag("media_changed"),
+                                          flag("media_event"),
+                                          flag("eject_request"),
+                                          flag("tray_open"),
+                                          flag("tray_locked")};
+constexpr Spec scsi_disk_vmsd{"scsi-disk", 1, 1, scsi_disk_fields};
+
 constexpr FieldSpec lsiscsi_fields[] = {structure("parent_obj", pci_device),
                                         i32("carry"),
                                         i32("status"),
@@ -168,7 +189,7 @@ constexpr FieldSpec lsiscsi_fields[] = {structure("parent_obj", pci_device),
                                         buffer("script_ram", 8192)};
 constexpr Spec lsiscsi_vmsd{"lsiscsi", 1, 1, lsiscsi_fields};
 
-constexpr SectionSpec sections[] = {{&ide_vmsd}, {&ich9_ahci_vmsd}, {&lsiscsi_vmsd}};
+constexpr SectionSpec sections[] = {{&ide_vmsd}, {&ich9_ahci_vmsd}, {&lsiscsi_vmsd}, {&scsi_disk_vmsd}};
 
 }  // namespace
 

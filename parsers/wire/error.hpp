@@ -23,12 +23,12 @@ enum class ErrorKind {
 /// For the others `format` names the component and `record` what was being done or awaited.
 struct Error {
     ErrorKind kind = ErrorKind::stream;
-    std::string format;
-    std::string record;
-    std::string field;
+    std::string format = {};
+    std::string record = {};
+    std::string field = {};
     std::uint64_t offset = 0;
-    std::string found;
-    std::string expected;
+    std::string found = {};
+    std::string expected = {};
     std::string hint = {};  ///< what the operator can do about it; may be empty
 
     /// One line for people: «libxc PAGE_DATA.count at offset 0x1234: found 0, expected at least 1».

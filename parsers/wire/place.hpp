@@ -21,6 +21,17 @@ struct Place {
         return std::unexpected(Error{ErrorKind::stream, format, record, std::move(field), offset + at,
                                      std::move(found), std::move(expected), std::move(hint)});
     }
+    /// For a body (`offset` is its first byte) whose u32 length stands right before it.
+    [[nodiscard]] std::unexpected<Error> wrong_length(std::size_t found, std::string expected) const {
+        return std::unexpected(Error{ErrorKind::stream,
+                                     format,
+                                     record,
+                                     "length",
+                                     offset - 4,
+                                     std::to_string(found),
+                                     std::move(expected),
+                                     {}});
+    }
 };
 
 [[nodiscard]] inline std::string hex(std::uint64_t value) {

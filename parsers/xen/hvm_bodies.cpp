@@ -12,8 +12,7 @@ namespace {
 /// A body that must have exactly the size of its structure.
 template <typename T>
 Result<T> exact(Bytes body, const Place& place) {
-    if (body.size() != sizeof(T))
-        return place.wrong("length", 0, std::to_string(body.size()), std::to_string(sizeof(T)));
+    if (body.size() != sizeof(T)) return place.wrong_length(body.size(), std::to_string(sizeof(T)));
     return load_raw<T>(body);
 }
 
@@ -21,8 +20,7 @@ Result<T> exact(Bytes body, const Place& place) {
 template <typename T>
 Result<T> grown(Bytes body, const Place& place) {
     if (body.empty() || body.size() > sizeof(T) || body.size() % 8 != 0)
-        return place.wrong("length", 0, std::to_string(body.size()),
-                           fmt::format("a multiple of 8, at most {}", sizeof(T)));
+        return place.wrong_length(body.size(), fmt::format("a multiple of 8, at most {}", sizeof(T)));
     T value{};
     std::memcpy(&value, body.data(), body.size());
     return value;
@@ -59,7 +57,7 @@ Result<void> check_pending_event(const hvm_hw_cpu& cpu, const Place& place) {
 Result<HvmBody> read_cpu(Bytes body, const Place& place) {
     if (body.size() != sizeof(hvm_hw_cpu) && body.size() != cpu_length_before_4_7 &&
         body.size() != cpu_length_before_3_4)
-        return place.wrong("length", 0, std::to_string(body.size()), "1032, 1024 or 1016");
+        return place.wrong_length(body.size(), "1032, 1024 or 1016");
     hvm_hw_cpu cpu{};
     if (body.size() == cpu_length_before_3_4) {
         // No msr_tsc_aux there: what follows it stands 8 bytes earlier.
@@ -97,7 +95,7 @@ Result<HvmBody> read_pic(std::uint16_t instance, Bytes body, const Place& place)
 
 Result<HvmBody> read_lapic(Bytes body, const Place& place) {
     if (body.size() != sizeof(hvm_hw_lapic) && body.size() != lapic_length_with_esr)
-        return place.wrong("length", 0, std::to_string(body.size()), "24 or 32");
+        return place.wrong_length(body.size(), "24 or 32");
     Lapic lapic;
     std::memcpy(&lapic, body.data(), body.size());
     constexpr std::uint64_t x2apic = 1U << 10, enabled = 1U << 11;
@@ -158,7 +156,7 @@ Result<HvmBody> read_pit(Bytes body, const Place& place) {
 Result<HvmBody> read_rtc(Bytes body, const Place& place) {
     // Without rtc_offset up to Xen 4.13.
     if (body.size() != sizeof(hvm_hw_rtc) && body.size() != offsetof(hvm_hw_rtc, rtc_offset))
-        return place.wrong("length", 0, std::to_string(body.size()), "24 or 16");
+        return place.wrong_length(body.size(), "24 or 16");
     hvm_hw_rtc rtc{};
     std::memcpy(&rtc, body.data(), body.size());
     return rtc;
@@ -194,8 +192,8 @@ bool valid_xcr0(std::uint64_t xcr0) {
 Result<HvmBody> read_xsave(Bytes body, const Place& place) {
     constexpr auto least = xsave_head_size + xsave_legacy_size + xsave_header_size;
     if (body.size() < least || body.size() > xsave_head_size + max_xsave_area)
-        return place.wrong("length", 0, std::to_string(body.size()),
-                           fmt::format("{} to {}", least, xsave_head_size + max_xsave_area));
+        return place.wrong_length(body.size(),
+                                  fmt::format("{} to {}", least, xsave_head_size + max_xsave_area));
     const auto area = body.subspan(xsave_head_size);
     CpuXsave xsave{load_le<std::uint64_t>(body, 0),
                    load_le<std::uint64_t>(body, 8),
@@ -223,7 +221,7 @@ Result<HvmBody> read_xsave(Bytes body, const Place& place) {
 
 Result<HvmBody> read_msrs(Bytes body, const Place& place) {
     if (body.size() < msr_head_size + msr_entry_size || (body.size() - msr_head_size) % msr_entry_size != 0)
-        return place.wrong("length", 0, std::to_string(body.size()), "8 and 16 for each MSR, at least one");
+        return place.wrong_length(body.size(), "8 and 16 for each MSR, at least one");
     const auto entries = (body.size() - msr_head_size) / msr_entry_size;
     const auto count = load_le<std::uint32_t>(body, 0);
     if (count != entries)

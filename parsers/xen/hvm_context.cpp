@@ -167,8 +167,8 @@ Result<void> check_xsave_lengths(const HvmContext& context, const CpuidPolicy& p
             size = std::max(size, std::size_t{leaf->ebx} + leaf->eax);
         }
         if (xsave->area.size() < size)
-            return place.wrong(
-                "length", 0, std::to_string(xsave_head_size + xsave->area.size()),
+            return place.wrong_length(
+                xsave_head_size + xsave->area.size(),
                 fmt::format("at least {} for xcr0_accum {:#x}", xsave_head_size + size, xsave->xcr0_accum));
         for (std::size_t i = size; i < xsave->area.size(); ++i)
             if (xsave->area[i] != std::byte{0})

@@ -81,7 +81,7 @@ Result<DomainHeader> read_domain_header(Bytes in, std::uint64_t offset) {
 
 Result<CpuidPolicyRecord> read_cpuid_policy(Bytes body, const Place& place) {
     if (body.empty() || body.size() % cpuid_leaf_size != 0)
-        return place.wrong("length", 0, std::to_string(body.size()), "a multiple of 24, at least one leaf");
+        return place.wrong_length(body.size(), "a multiple of 24, at least one leaf");
     CpuidPolicyRecord record;
     record.leaves.reserve(body.size() / cpuid_leaf_size);
     for (std::size_t at = 0; at < body.size(); at += cpuid_leaf_size) {
@@ -98,7 +98,7 @@ Result<CpuidPolicyRecord> read_cpuid_policy(Bytes body, const Place& place) {
 
 Result<MsrPolicyRecord> read_msr_policy(Bytes body, const Place& place) {
     if (body.empty() || body.size() % msr_entry_size != 0)
-        return place.wrong("length", 0, std::to_string(body.size()), "a multiple of 16, at least one entry");
+        return place.wrong_length(body.size(), "a multiple of 16, at least one entry");
     MsrPolicyRecord record;
     record.entries.reserve(body.size() / msr_entry_size);
     for (std::size_t at = 0; at < body.size(); at += msr_entry_size) {
@@ -114,7 +114,7 @@ Result<MsrPolicyRecord> read_msr_policy(Bytes body, const Place& place) {
 }
 
 Result<TscInfo> read_tsc_info(Bytes body, const Place& place) {
-    if (body.size() != tsc_info_size) return place.wrong("length", 0, std::to_string(body.size()), "24");
+    if (body.size() != tsc_info_size) return place.wrong_length(body.size(), "24");
     const TscInfo record{load_le<std::uint32_t>(body, 0), load_le<std::uint32_t>(body, 4),
                          load_le<std::uint64_t>(body, 8), load_le<std::uint32_t>(body, 16)};
     if (record.mode > 2)
@@ -127,7 +127,7 @@ Result<TscInfo> read_tsc_info(Bytes body, const Place& place) {
 }
 
 Result<HvmParams> read_hvm_params(Bytes body, const Place& place) {
-    if (body.size() < 8) return place.wrong("length", 0, std::to_string(body.size()), "at least 8");
+    if (body.size() < 8) return place.wrong_length(body.size(), "at least 8");
     const auto count = load_le<std::uint32_t>(body, 0);
     if ((body.size() - 8) % hvm_param_size != 0 || count != (body.size() - 8) / hvm_param_size)
         return place.wrong("count", 0, std::to_string(count),

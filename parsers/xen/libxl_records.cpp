@@ -36,8 +36,7 @@ Result<LibxlHeader> read_libxl_header(Bytes in, std::uint64_t offset) {
 }
 
 Result<EmulatorXenstoreData> read_emulator_xenstore_data(Bytes body, const Place& place) {
-    if (body.size() < emulator_header_size)
-        return place.wrong("length", 0, std::to_string(body.size()), "at least 8");
+    if (body.size() < emulator_header_size) return place.wrong_length(body.size(), "at least 8");
     EmulatorXenstoreData record;
     record.emulator = load_le<std::uint32_t>(body, 0);
     record.index = load_le<std::uint32_t>(body, 4);
@@ -61,8 +60,7 @@ Result<EmulatorXenstoreData> read_emulator_xenstore_data(Bytes body, const Place
 }
 
 Result<EmulatorContext> read_emulator_context(Bytes body, const Place& place) {
-    if (body.size() < emulator_header_size)
-        return place.wrong("length", 0, std::to_string(body.size()), "at least 8");
+    if (body.size() < emulator_header_size) return place.wrong_length(body.size(), "at least 8");
     return EmulatorContext{load_le<std::uint32_t>(body, 0), load_le<std::uint32_t>(body, 4),
                            body.subspan(emulator_header_size)};
 }

@@ -104,7 +104,7 @@ Result<Record> StreamReader::State::libxc_body(LibxcType type, Bytes body, const
         case LibxcType::hvm_params:
             return read_hvm_params(body, place);
         case LibxcType::hvm_context:
-            if (body.empty()) return place.wrong("length", 0, "0", "the guest's device state");
+            if (body.empty()) return place.wrong_length(0, "the guest's device state");
             return HvmContextRecord{body};
         case LibxcType::verify:
             return Verify{};
