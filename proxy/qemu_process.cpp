@@ -3,6 +3,7 @@
 #include <array>
 #include <csignal>
 #include <fstream>
+#include <mutex>
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -70,6 +71,16 @@ struct Pipe {
         return true;
     }
 };
+
+/// Released children whose object is gone; they are still ours to wait for.
+struct Released {
+    std::mutex mutex;
+    std::vector<pid_t> pids;
+};
+Released& released_children() {
+    static Released children;
+    return children;
+}
 
 std::string status_text(int status) {
     if (WIFSIGNALED(status)) return fmt::format("was killed by signal {}", WTERMSIG(status));
@@ -149,6 +160,10 @@ QemuProcess::~QemuProcess() {
         while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
         }
     }
+    if (released_ && !exited_) {
+        const std::scoped_lock lock(released_children().mutex);
+        released_children().pids.push_back(pid_);
+    }
     leash_.reset();
     if (guardian_ > 0)
         while (waitpid(guardian_, nullptr, 0) < 0 && errno == EINTR) {
@@ -185,6 +200,11 @@ Result<void> QemuProcess::release() {
     leash_.reset();
     released_ = true;
     return {};
+}
+
+void QemuProcess::reap_released() {
+    const std::scoped_lock lock(released_children().mutex);
+    std::erase_if(released_children().pids, [](pid_t pid) { return waitpid(pid, nullptr, WNOHANG) != 0; });
 }
 
 bool QemuProcess::signal_and_wait(int number, std::chrono::milliseconds limit) {

@@ -51,6 +51,8 @@ class QemuProcess {
 
     /// From here on it survives us.
     Result<void> release();
+    /// Collects the exit status of those that were released and whose owner is gone. For long-lived programs.
+    static void reap_released();
     /// SIGKILL; returns when it is reaped. Error: it is still there after `limit` (waits in the kernel).
     Result<void> kill(std::chrono::milliseconds limit);
     /// SIGTERM, after `patience` kill().
