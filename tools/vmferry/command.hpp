@@ -21,5 +21,7 @@ struct Invocation {
 };
 
 void add_inspect(CLI::App& app, Invocation& invocation);
+void add_template(CLI::App& app, Invocation& invocation);
+void add_rules(CLI::App& app, Invocation& invocation);
 
 }  // namespace vmferry::cli

@@ -39,6 +39,8 @@ int run(std::span<char*> arguments) {
         "Exit codes: 0 done, 1 refused, 2 usage, 3 bad stream, 4 environment, 5 in doubt.\n"
         "Each subcommand has its own --help.");
     add_inspect(app, invocation);
+    add_template(app, invocation);
+    add_rules(app, invocation);
 
     try {
         app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes its vector from the back
