@@ -197,7 +197,8 @@ Result<void> Crossing::Impl::give(std::uint64_t gfn, Bytes page, OutputBatch& ou
     }
     if (counters.passes == 1 && in_plain_ram(gfn)) ++counters.populated;
     // The frames that the reset stub patches are needed once more at the end.
-    if (plan.reset_stub && is_reset_stub_frame(gfn)) VMFERRY_TRY(spill.store(gfn, page.empty() ? Bytes(zeros) : page));
+    if (plan.reset_stub && is_reset_stub_frame(gfn))
+        VMFERRY_TRY(spill.store(gfn, page.empty() ? Bytes(zeros) : page));
     const auto& block = map->blocks()[place->block];
     if (zero)
         ram.zero(out, block, place->offset);

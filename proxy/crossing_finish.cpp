@@ -121,6 +121,10 @@ Result<void> Crossing::Impl::plan_reset_stub() {
     if (spill.contains(reset_stub_frame)) VMFERRY_TRY(spill.load(reset_stub_frame, stub));
     if (spill.contains(reset_entry_frame)) VMFERRY_TRY(spill.load(reset_entry_frame, entry));
     patches = place_reset_stub(stub, entry, audit);
+    // A frame that never came reads as zeros in the destination; to be patched it has to be sent.
+    for (const auto& patch : patches)
+        if (!spill.contains(patch.gfn))
+            VMFERRY_TRY(spill.store(patch.gfn, patch.gfn == reset_stub_frame ? stub : entry));
     return {};
 }
 

@@ -4,8 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "proxy/ram_output.hpp"
 #include "tests/proxy/page_path.hpp"
-#include "translators/reset_stub.hpp"
 
 using namespace vmferry;
 using namespace vmferry::bench;
