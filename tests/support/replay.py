@@ -32,7 +32,7 @@ class Replay:
         self.qmp_path = self.folder / "qmp"
         self.log = self.folder / "vmferry.log"
         command = [vmferry, "replay", str(guest.stream), "--accel", "tcg", "--display", "none",
-                   "--serial", f"file:{self.console}"]
+                   "--serial", f"file:{self.console}", "--state-dir", str(self.folder / "state")]
         if guest.disk:
             self.disk = self.folder / "disk"
             unpack(guest.disk, self.disk)
