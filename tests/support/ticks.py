@@ -53,6 +53,12 @@ class Judge:
         self.fragment = None
         self.lines = 0
 
+    @classmethod
+    def of(cls, guest, after=None):
+        """For a captured guest (captures.Guest), from its last tick on, or after another one."""
+        return cls(guest.last_tick if after is None else after, guest.sum, guest.disk_hash, guest.cpus,
+                   bool(guest.disk), guest.network, guest.last_up)
+
     def line(self, text, at):
         """One console line without its end. Raises Failed."""
         text = text.rstrip("\r\n")
@@ -114,42 +120,60 @@ class Judge:
             raise Failed(f"date advanced {date} s in {host:.2f} s of the host")
 
 
-def follow(path, judge, count, timeout, alive=lambda: True, show=None):
-    """Feeds `judge` with the lines of the growing file `path` until `count` ticks have come; `timeout` seconds
-    are allowed without any new tick. `alive` tells whether the guest can still write. Raises Failed."""
-    deadline = time.monotonic() + timeout
-    pending = ""
-    file = None
-    try:
+class Console:
+    """The growing file `path` that the guest's serial port is written to; its lines go to `judge`.
+
+    `alive` tells whether the guest can still write, `show` is called with each line."""
+
+    def __init__(self, path, judge, alive=lambda: True, show=None):
+        self.path, self.judge, self.alive, self.show = path, judge, alive, show
+        self.file = None
+        self.pending = ""
+
+    def follow(self, more, timeout):
+        """Until `more` ticks have come since the last call; each may take `timeout` seconds. Raises Failed."""
+        judge = self.judge
+        count = len(judge.ticks) + more
+        deadline = time.monotonic() + timeout
         while len(judge.ticks) < count:
-            if file is None:
-                try:
-                    file = open(path, encoding="latin-1", newline="")
-                except FileNotFoundError:
-                    pass
-            data = file.read() if file else ""
+            data = self._read()
             now = time.monotonic()
             if not data:
                 if now > deadline:
                     raise Failed(f"no new tick for {timeout} s after {len(judge.ticks)} of {count}"
-                                 + (f"; unfinished line: {pending!r}" if pending else ""))
-                if not alive():
+                                 + (f"; unfinished line: {self.pending!r}" if self.pending else ""))
+                if not self.alive():
                     raise Failed(f"the guest ended after {len(judge.ticks)} of {count} ticks")
                 time.sleep(0.02)
                 continue
-            pending += data
-            *lines, pending = pending.split("\n")
             before = len(judge.ticks)
-            for line in lines:
-                if show:
-                    show(line.rstrip("\r"))
-                judge.line(line, now)
+            self._take(data, now)
             if len(judge.ticks) > before:
                 deadline = now + timeout
-    finally:
-        if file:
-            file.close()
-    judge.verdict(count)
+
+    def drain(self):
+        """What has been written by now, without waiting."""
+        self._take(self._read(), time.monotonic())
+
+    def close(self):
+        if self.file:
+            self.file.close()
+            self.file = None
+
+    def _read(self):
+        if self.file is None:
+            try:
+                self.file = open(self.path, encoding="latin-1", newline="")
+            except FileNotFoundError:
+                return ""
+        return self.file.read()
+
+    def _take(self, data, now):
+        *lines, self.pending = (self.pending + data).split("\n")
+        for line in lines:
+            if self.show:
+                self.show(line.rstrip("\r"))
+            self.judge.line(line, now)
 
 
 def main():
@@ -166,7 +190,8 @@ def main():
     options = parser.parse_args()
     judge = Judge(options.after, options.sum, options.disk, options.cpus, not options.no_disk, not options.no_network)
     try:
-        follow(options.console, judge, options.count, options.timeout, show=lambda line: print(line, flush=True))
+        Console(options.console, judge, show=lambda line: print(line, flush=True)).follow(options.count, options.timeout)
+        judge.verdict(options.count)
     except Failed as reason:
         print(f"ticks.py: {reason}", file=sys.stderr)
         return 1
