@@ -8,7 +8,6 @@
 
 #include "proxy/crossing_impl.hpp"
 #include "proxy/zero_page.hpp"
-#include "translators/reset_stub.hpp"
 
 namespace vmferry {
 
@@ -198,7 +197,8 @@ Result<void> Crossing::Impl::give(std::uint64_t gfn, Bytes page, OutputBatch& ou
     }
     if (counters.passes == 1 && in_plain_ram(gfn)) ++counters.populated;
     // The frames that the reset stub patches are needed once more at the end.
-    if (is_reset_stub_frame(gfn)) VMFERRY_TRY(spill.store(gfn, page.empty() ? Bytes(zeros) : page));
+    if (plan.reset_stub && is_reset_stub_frame(gfn))
+        VMFERRY_TRY(spill.store(gfn, page.empty() ? Bytes(zeros) : page));
     const auto& block = map->blocks()[place->block];
     if (zero)
         ram.zero(out, block, place->offset);

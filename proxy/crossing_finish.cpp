@@ -9,7 +9,6 @@
 
 #include "proxy/crossing_impl.hpp"
 #include "proxy/zero_page.hpp"
-#include "translators/reset_stub.hpp"
 
 namespace vmferry {
 
@@ -106,12 +105,26 @@ Result<void> Crossing::Impl::finish(std::uint64_t realtime_ns, OutputBatch& out)
 
 Result<void> Crossing::Impl::translate(std::uint64_t realtime_ns) {
     VMFERRY_ASSIGN(image, translate_to_qemu(source, plan, twin, realtime_ns, audit));
+    VMFERRY_TRY(plan_reset_stub());
     if (audit.refused()) return std::unexpected(audit.error());
     for (const auto& section : image.tree.sections)
         if (twin.tree.find(section.idstr, section.instance) == nullptr)
             return environment_error("destination", "comparing device sections with the twin",
                                      fmt::format("no {} instance {}", section.idstr, section.instance),
                                      "every section that the guest needs");
+    return {};
+}
+
+Result<void> Crossing::Impl::plan_reset_stub() {
+    if (!plan.reset_stub) return {};
+    std::array<std::byte, page_size> stub{}, entry{};
+    if (spill.contains(reset_stub_frame)) VMFERRY_TRY(spill.load(reset_stub_frame, stub));
+    if (spill.contains(reset_entry_frame)) VMFERRY_TRY(spill.load(reset_entry_frame, entry));
+    patches = place_reset_stub(stub, entry, audit);
+    // A frame that never came reads as zeros in the destination; to be patched it has to be sent.
+    for (const auto& patch : patches)
+        if (!spill.contains(patch.gfn))
+            VMFERRY_TRY(spill.store(patch.gfn, patch.gfn == reset_stub_frame ? stub : entry));
     return {};
 }
 
@@ -135,6 +148,8 @@ Result<void> Crossing::Impl::send_held(OutputBatch& out) {
 Result<void> Crossing::Impl::send_held_page(std::uint64_t gfn, OutputBatch& out) {
     std::array<std::byte, page_size> page;
     VMFERRY_TRY(spill.load(gfn, page));
+    for (const auto& patch : patches)
+        if (patch.gfn == gfn) apply_patch(patch, page);
     auto place = map->place(gfn);
     if (place && place->fate == FrameFate::hold) place = map->place_held(gfn, image.vga_bar);
     if (!place) return std::unexpected(in_page_data(place.error(), gfn));

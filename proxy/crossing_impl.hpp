@@ -12,6 +12,7 @@
 #include "proxy/ram_output.hpp"
 #include "proxy/spill_file.hpp"
 #include "translators/memory_map.hpp"
+#include "translators/reset_stub.hpp"
 #include "translators/to_qemu.hpp"
 
 namespace vmferry {
@@ -52,6 +53,7 @@ class Crossing::Impl {
     // ---- crossing_finish.cpp ----
     [[nodiscard]] Result<void> check_blocks() const;
     Result<void> translate(std::uint64_t realtime_ns);
+    Result<void> plan_reset_stub();
     void report_pages();
     Result<void> send_held(OutputBatch& out);
     Result<void> send_held_page(std::uint64_t gfn, OutputBatch& out);
@@ -94,6 +96,7 @@ class Crossing::Impl {
     // The ending.
     Ending ending = Ending::translate;
     QemuImage image;
+    std::vector<PagePatch> patches;
     std::uint64_t held_next = 0;
     std::size_t section_next = 0;
 };

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
+#include "proxy/qemu_facts.hpp"
 #include "proxy/qmp_call.hpp"
 #include "proxy/unix_socket.hpp"
 
@@ -124,6 +125,10 @@ Error DestinationQemu::explain(Error symptom) {
 
 std::string DestinationQemu::log_tail() const {
     return process_ ? process_->log_tail() : std::string();
+}
+
+Result<CpuFacts> DestinationQemu::cpu_facts() {
+    return read_cpu_facts(loop_, *qmp_, limits_);
 }
 
 Result<void> DestinationQemu::compare(const qemu::Snapshot& twin) {
@@ -264,7 +269,7 @@ void DestinationQemu::announce() {
 Result<void> DestinationQemu::destroy() {
     if (!process_) return environment_error("QEMU", "ending it", "it was adopted, vmferry does not end it");
     if (qmp_) qmp_->close();
-    return process_->kill(limits_.qemu_ends, limits_.qemu_ends);
+    return process_->kill(limits_.qemu_ends);
 }
 
 void DestinationQemu::no_more_alarms() {
@@ -276,6 +281,11 @@ void DestinationQemu::let_go() {
     no_more_alarms();
     stream_.reset();
     qmp_.reset();
+}
+
+Result<void> DestinationQemu::end() {
+    if (!process_) return environment_error("QEMU", "ending it", "it was adopted, vmferry does not end it");
+    return process_->terminate(limits_.qemu_ends, limits_.qemu_ends);
 }
 
 Result<void> DestinationQemu::await_end(std::chrono::milliseconds limit) {

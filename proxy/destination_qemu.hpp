@@ -22,6 +22,7 @@
 #include "proxy/qemu_process.hpp"
 #include "proxy/qmp.hpp"
 #include "proxy/time_limits.hpp"
+#include "translators/destination.hpp"
 #include "translators/plan.hpp"
 
 namespace vmferry {
@@ -48,6 +49,7 @@ class DestinationQemu {
     [[nodiscard]] const std::string& qmp_socket() const { return qmp_socket_; }
     [[nodiscard]] std::string log_tail() const;
 
+    [[nodiscard]] Result<CpuFacts> cpu_facts();
     /// An adopted QEMU must be the machine that the template describes: its RAM blocks and lengths.
     Result<void> compare(const qemu::Snapshot& twin);
     /// Lets it listen, and connects the stream.
@@ -72,9 +74,11 @@ class DestinationQemu {
     /// Tells the network where the guest is now; a failure is of no weight.
     void announce();
 
-    /// Kills a spawned QEMU, released or not, and sees it gone. Error: it cannot be made sure; always for an
-    /// adopted one.
+    /// Kills a spawned QEMU, released or not, and sees it gone: for a guest that must not run. Error: it
+    /// cannot be made sure; always for an adopted one.
     Result<void> destroy();
+    /// Ends a spawned QEMU in order: it flushes its images. Error as above.
+    Result<void> end();
     /// It is certain that it can never run (spawned and reaped).
     [[nodiscard]] bool certainly_gone() const { return process_ && process_->exited(); }
     /// No more alarms from it; the QMP socket is free for others.

@@ -3,6 +3,7 @@
 #include <array>
 #include <csignal>
 #include <fstream>
+#include <mutex>
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -70,6 +71,16 @@ struct Pipe {
         return true;
     }
 };
+
+/// Released children whose object is gone; they are still ours to wait for.
+struct Released {
+    std::mutex mutex;
+    std::vector<pid_t> pids;
+};
+Released& released_children() {
+    static Released children;
+    return children;
+}
 
 std::string status_text(int status) {
     if (WIFSIGNALED(status)) return fmt::format("was killed by signal {}", WTERMSIG(status));
@@ -149,6 +160,10 @@ QemuProcess::~QemuProcess() {
         while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
         }
     }
+    if (released_ && !exited_) {
+        const std::scoped_lock lock(released_children().mutex);
+        released_children().pids.push_back(pid_);
+    }
     leash_.reset();
     if (guardian_ > 0)
         while (waitpid(guardian_, nullptr, 0) < 0 && errno == EINTR) {
@@ -187,16 +202,26 @@ Result<void> QemuProcess::release() {
     return {};
 }
 
-Result<void> QemuProcess::kill(std::chrono::milliseconds patience, std::chrono::milliseconds limit) {
+void QemuProcess::reap_released() {
+    const std::scoped_lock lock(released_children().mutex);
+    std::erase_if(released_children().pids, [](pid_t pid) { return waitpid(pid, nullptr, WNOHANG) != 0; });
+}
+
+bool QemuProcess::signal_and_wait(int number, std::chrono::milliseconds limit) {
     const Loop::Shield shield(loop_);
     alarm_on_exit_ = false;
-    const auto gone = [this] { return exited_; };
-    for (const auto& [number, time] : {std::pair{SIGTERM, patience}, std::pair{SIGKILL, limit}}) {
-        if (exited_) return {};
-        syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
-        if (loop_.wait({what_.component, "its end", time}, gone)) return {};
-    }
+    if (!exited_) syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+    return loop_.wait({what_.component, "its end", limit}, [this] { return exited_; }).has_value();
+}
+
+Result<void> QemuProcess::kill(std::chrono::milliseconds limit) {
+    if (signal_and_wait(SIGKILL, limit)) return {};
     return environment_error(what_.component, "ending it", fmt::format("process {} is still there", pid_));
+}
+
+Result<void> QemuProcess::terminate(std::chrono::milliseconds patience, std::chrono::milliseconds limit) {
+    if (signal_and_wait(SIGTERM, patience)) return {};
+    return kill(limit);
 }
 
 }  // namespace vmferry

@@ -51,13 +51,18 @@ class QemuProcess {
 
     /// From here on it survives us.
     Result<void> release();
-    /// SIGTERM, after `patience` SIGKILL; returns when it is reaped. Error: it is still there (D state).
-    Result<void> kill(std::chrono::milliseconds patience, std::chrono::milliseconds limit);
+    /// Collects the exit status of those that were released and whose owner is gone. For long-lived programs.
+    static void reap_released();
+    /// SIGKILL; returns when it is reaped. Error: it is still there after `limit` (waits in the kernel).
+    Result<void> kill(std::chrono::milliseconds limit);
+    /// SIGTERM, after `patience` kill().
+    Result<void> terminate(std::chrono::milliseconds patience, std::chrono::milliseconds limit);
 
   private:
     QemuProcess(Loop& loop, ProcessStart what) : loop_(loop), what_(std::move(what)) {}
     void watch();
     void reap();
+    bool signal_and_wait(int number, std::chrono::milliseconds limit);
 
     Loop& loop_;
     ProcessStart what_;

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 import ticks
-from qmp import Qmp
+from qmp import Qmp, QmpError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VMFERRY = os.environ.get("VMFERRY", str(ROOT / "build/release/vmferry"))
@@ -32,7 +32,7 @@ class Replay:
         self.qmp_path = self.folder / "qmp"
         self.log = self.folder / "vmferry.log"
         command = [vmferry, "replay", str(guest.stream), "--accel", "tcg", "--display", "none",
-                   "--serial", f"file:{self.console}", "--qmp", str(self.qmp_path)]
+                   "--serial", f"file:{self.console}"]
         if guest.disk:
             self.disk = self.folder / "disk"
             unpack(guest.disk, self.disk)
@@ -41,9 +41,8 @@ class Replay:
             command += ["--nic", f"0={guest.netdev}"]
         for rule in guest.allow:
             command += ["--allow", rule]
-        command += list(arguments)
-        if extra:
-            command += ["--", *extra]
+        # --qmp would adopt a QEMU; this adds a second monitor to the one that vmferry starts.
+        command += [*arguments, "--", "-qmp", f"unix:{self.qmp_path},server=on,wait=off", *extra]
         self.command = command
         with open(self.log, "wb") as log:
             # A group of its own: whatever is left is found and ended by number.
@@ -95,7 +94,7 @@ class Replay:
         if self.alive():
             try:
                 self.stop()
-            except (OSError, subprocess.TimeoutExpired, Exception):
+            except (OSError, QmpError, subprocess.TimeoutExpired):
                 self.process.send_signal(signal.SIGTERM)
                 try:
                     self.process.wait(timeout=10)

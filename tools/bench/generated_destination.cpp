@@ -12,6 +12,9 @@ Destination destination_for(const GuestLayout& layout) {
     const auto low = std::min(layout.ram_bytes, layout.mmio_hole);
     plan.ram_bytes = layout.ram_bytes;
     plan.low_ram_end = low;
+    plan.mmio_start = layout.mmio_hole;
+    plan.main_ram_bytes = low;
+    plan.dimm_bytes = layout.ram_bytes - low;
     plan.ram.push_back({0, 0xA0000 / page_size, "pc.ram", 0});
     plan.ram.push_back({0xC0000 / page_size, (low - 0xC0000) / page_size, "pc.ram", 0xC0000});
     twin.machine = "pc-i440fx-7.2";

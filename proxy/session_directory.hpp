@@ -1,0 +1,78 @@
+// What one session leaves on disk, and what all sessions of a host say together.
+//
+//     STATE/sessions/lock            held while a session registers: two never claim one guest
+//     STATE/sessions/ID/journal      one JSON object per line; merged in order they are the session's record;
+//                                    flock'ed by the vmferry that drives the session
+//                       command, plan.json, audit.json, qemu.log, qmp (QEMU's socket)
+//     STATE/ended/ID/…               sessions that are over: the newest ones, for whoever asks why
+//
+// The journal is synced to the disk before each step that could let a side run.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "parsers/wire/error.hpp"
+#include "proxy/descriptor.hpp"
+#include "translators/audit.hpp"
+
+namespace vmferry {
+
+/// A session as its journal and the process table tell it.
+struct SessionRecord {
+    std::string id;
+    std::string directory;
+    std::string name, uuid;
+    std::string state;    ///< of SessionState, as session_state_name() writes it
+    std::string started;  ///< UTC, ISO 8601
+    std::string note;     ///< what happened last, for people
+    long vmferry_pid = 0;
+    long qemu_pid = 0;
+    std::string qmp_socket;
+    bool adopted = false;
+    bool paused = false;      ///< left paused on request
+    bool permission = false;  ///< the source's permission was read whole: the guest is ours
+    bool driven = false;      ///< its vmferry still works on it
+    bool qemu_alive = false;
+};
+
+class SessionDirectory {
+  public:
+    /// Claims the guest. Error: a session for this name or uuid is there already, or the directory cannot be
+    /// made. An empty `uuid` is not compared.
+    [[nodiscard]] static Result<std::unique_ptr<SessionDirectory>> create(const std::string& state_directory,
+                                                                          const std::string& name,
+                                                                          const std::string& uuid);
+    [[nodiscard]] const std::string& id() const { return id_; }
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+    /// Appends the members of `fields` to the journal; `synced`: returns when they are on the disk.
+    enum class Sync { no, yes };
+    Result<void> note(const nlohmann::json& fields, Sync sync);
+    Result<void> write_file(const std::string& name, std::string_view text);
+    Result<void> write_audit(const AuditReport& audit);
+    /// Nothing of the session lives any more: its files move to STATE/ended/ID, which is returned.
+    std::string archive();
+
+  private:
+    SessionDirectory(std::string state_directory, std::string id);
+    std::string state_directory_, id_, path_;
+    Descriptor journal_;
+};
+
+/// Sessions that are not archived, by id. An unreadable journal gives a record with state "unreadable".
+[[nodiscard]] std::vector<SessionRecord> list_sessions(const std::string& state_directory);
+/// Error (kind usage): no such session.
+[[nodiscard]] Result<SessionRecord> find_session(const std::string& state_directory, const std::string& id);
+/// Appends to the journal of a session that nobody drives.
+Result<void> append_to_journal(const SessionRecord& session, const nlohmann::json& fields);
+void archive_session(const std::string& state_directory, const std::string& id);
+
+/// Start time of a process in clock ticks since boot (tells a pid's reuse), 0 if there is none.
+[[nodiscard]] std::uint64_t process_start_time(long pid);
+
+}  // namespace vmferry

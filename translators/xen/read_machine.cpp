@@ -1,0 +1,183 @@
+#include "translators/xen/read_machine.hpp"
+
+#include <bit>
+#include <cstring>
+
+#include <xen/hvm/params.h>
+
+#include "translators/devices.hpp"
+#include "translators/fxsave.hpp"
+#include "translators/xen/tables.hpp"
+
+namespace vmferry::xen {
+namespace {
+
+std::unexpected<Error> missing(std::string_view record, unsigned instance) {
+    return stream_error("HVM context", std::string(record), {}, 0, "no such record",
+                        fmt::format("instance {}", instance));
+}
+
+/// Reads the one record of this type through its table. Error: there is none.
+template <typename Body, typename Neutral>
+Result<void> read_one(const HvmContext& context, std::string_view name,
+                      const RecordTable<Neutral, Body>& table, Neutral& to, unsigned instance = 0) {
+    const auto* body = find_record<Body>(context, static_cast<std::uint16_t>(instance));
+    if (!body) return missing(name, instance);
+    read_rows(table, *body, to);
+    return {};
+}
+
+bool all_zero(Bytes bytes) {
+    for (const auto byte : bytes)
+        if (byte != std::byte{0}) return false;
+    return true;
+}
+
+void check_viridian(const HvmContext& context, AuditReport& audit) {
+    for (const auto& record : context) {
+        const auto check = [&](const auto& body) {
+            if (!all_zero(std::as_bytes(std::span(&body, 1))))
+                audit.violated("viridian", fmt::format("record {} {} is not zero",
+                                                       hvm_record_name(record.typecode), record.instance));
+        };
+        if (const auto* domain = std::get_if<hvm_viridian_domain_context>(&record.body)) check(*domain);
+        if (const auto* vcpu = std::get_if<hvm_viridian_vcpu_context>(&record.body)) check(*vcpu);
+    }
+}
+
+/// Parameters that say where Xen keeps things which do not exist outside Xen, or repeat what a record says.
+void check_params(const std::vector<HvmParam>& params, AuditReport& audit) {
+    for (const auto& param : params) {
+        if (param.value == 0) continue;
+        switch (param.index) {
+            case HVM_PARAM_STORE_PFN:  // Xen's special pages (xen.md §3.10), dropped with them
+            case HVM_PARAM_IOREQ_PFN:
+            case HVM_PARAM_BUFIOREQ_PFN:
+            case HVM_PARAM_PAGING_RING_PFN:
+            case HVM_PARAM_MONITOR_RING_PFN:
+            case HVM_PARAM_SHARING_RING_PFN:
+            case HVM_PARAM_CONSOLE_PFN:
+            case HVM_PARAM_IDENT_PT:
+            case HVM_PARAM_IOREQ_SERVER_PFN:
+            case HVM_PARAM_NR_IOREQ_SERVER_PAGES:
+            case HVM_PARAM_VM86_TSS:  // help for processors without unrestricted guest mode
+            case HVM_PARAM_VM86_TSS_SIZED:
+            case HVM_PARAM_ACPI_IOPORTS_LOCATION:  // the device model's PMBASE says it too
+            case HVM_PARAM_VM_GENERATION_ID_ADDR:  // the identifier itself is in guest memory and stays
+            case HVM_PARAM_X87_FIP_WIDTH:          // how Xen saves FIP and FDP; both are carried in full
+            case HVM_PARAM_STORE_EVTCHN:           // event channels exist for Xen's drivers only
+            case HVM_PARAM_CONSOLE_EVTCHN:
+            case HVM_PARAM_MCA_CAP:  // Intel's LMCE, only offered
+                break;
+            case HVM_PARAM_VIRIDIAN:
+                audit.violated("viridian", fmt::format("HVM parameter VIRIDIAN is {:#x}", param.value));
+                break;
+            case HVM_PARAM_CALLBACK_IRQ:
+                audit.violated("pv-drivers", fmt::format("event channel callback {:#x} is set", param.value));
+                break;
+            default:
+                audit.violated("hvm-parameter",
+                               fmt::format("parameter {} is {:#x}", param.index, param.value));
+        }
+    }
+}
+
+void read_msrs(const CpuMsrs& msrs, unsigned number, Vcpu& to, AuditReport& audit) {
+    for (const auto& entry : msrs.entries) {
+        const MsrRow* known = nullptr;
+        for (const auto& row : msr_table())
+            if (row.index == entry.index) known = &row;
+        if (known && known->field)
+            to.*known->field = entry.value;
+        else if (entry.value != 0)
+            audit.violated("cpu-msr",
+                           fmt::format("vCPU {}: MSR {:#x} ({}) is {:#x}{}", number, entry.index,
+                                       known ? known->name : "unknown", entry.value,
+                                       known ? fmt::format("; {}", known->reason) : std::string{}));
+    }
+}
+
+/// What the timer was doing. Xen starts it anew with the full count when it loads, and so do we: the record
+/// does not hold the present count.
+Result<void> settle_lapic_timer(vmferry::Lapic& lapic, unsigned number) {
+    if (!std::has_single_bit(lapic.divider) || lapic.divider > 128)
+        return stream_error("HVM context", "LAPIC", "timer_divisor", 0,
+                            fmt::format("{}, vCPU {}", lapic.divider, number), "1, 2, 4, … 128");
+    lapic.clock_hz = lapic_clock_hz;
+    const bool deadline = (lapic.lvt[0] >> 17 & 3) == 2;
+    if (!deadline && lapic.initial_count != 0)
+        lapic.expiry_ns = static_cast<std::int64_t>(std::uint64_t{lapic.initial_count} * lapic.divider * 10);
+    return {};
+}
+
+Result<void> read_vcpu(const XenSource& source, unsigned number, Vcpu& to, AuditReport& audit) {
+    const auto instance = static_cast<std::uint16_t>(number);
+    const auto& context = source.context;
+    if (const auto* cpu = find_record<hvm_hw_cpu>(context, instance)) {
+        read_rows(cpu_table(), *cpu, to);
+        to.online = true;
+        if (const auto* xsave = find_record<CpuXsave>(context, instance)) {
+            to.extended.emplace();
+            to.extended->xcr0 = xsave->xcr0;
+            to.extended->xcr0_accumulated = xsave->xcr0_accum;
+            VMFERRY_TRY(read_xsave_area(xsave->area, source.cpuid, to.fpu, *to.extended));
+        }
+        if (const auto* msrs = find_record<CpuMsrs>(context, instance)) read_msrs(*msrs, number, to, audit);
+        if (const auto* adjust = find_record<hvm_tsc_adjust>(context, instance))
+            read_rows(tsc_adjust_table(), *adjust, to);
+    }
+    VMFERRY_TRY(read_one(context, "LAPIC", lapic_table(), to.lapic, number));
+    VMFERRY_TRY(read_one(context, "LAPIC_REGS", lapic_regs_table(), to.lapic, number));
+    VMFERRY_TRY(read_one(context, "MTRR", mtrr_table(), to.mtrr, number));
+    to.lapic.waits_for_sipi = !to.online;
+    return settle_lapic_timer(to.lapic, number);
+}
+
+}  // namespace
+
+Result<Machine> read_machine(const XenSource& source, AuditReport& audit) {
+    const auto& context = source.context;
+    const auto vcpus = source.config.max_vcpus;
+    for (const auto& record : context)
+        if (record.instance >= std::max(vcpus, 2u))
+            return stream_error("HVM context", hvm_record_name(record.typecode), "instance", record.offset,
+                                fmt::format("{}", record.instance),
+                                fmt::format("less than {} (max_vcpus)", vcpus));
+
+    Machine machine;
+    VMFERRY_TRY(read_one(context, "HEADER", header_table(), machine));
+    machine.vcpus.resize(vcpus);
+    for (unsigned number = 0; number < vcpus; ++number)
+        VMFERRY_TRY(read_vcpu(source, number, machine.vcpus[number], audit));
+
+    for (unsigned chip = 0; chip < 2; ++chip)
+        VMFERRY_TRY(read_one(context, "PIC", pic_table(), machine.pic[chip], chip));
+    VMFERRY_TRY(read_one(context, "IOAPIC", ioapic_table(), machine.ioapic));
+    VMFERRY_TRY(read_one(context, "PCI_IRQ", pci_irq_table(), machine.wires));
+    VMFERRY_TRY(read_one(context, "ISA_IRQ", isa_irq_table(), machine.wires));
+    VMFERRY_TRY(read_one(context, "PCI_LINK", pci_link_table(), machine.wires));
+    VMFERRY_TRY(read_one(context, "PIT", pit_table(), machine.pit));
+    VMFERRY_TRY(read_one(context, "RTC", rtc_table(), machine.rtc));
+    VMFERRY_TRY(read_one(context, "PMTIMER", pmtimer_table(), machine.pm));
+    if (const auto* hpet = find_record<hvm_hw_hpet>(context)) {
+        machine.hpet.emplace();
+        read_rows(hpet_table(), *hpet, *machine.hpet);
+        machine.hpet->period_fs = hpet_period_fs;
+        machine.pit.irq_disabled = machine.hpet->legacy_replacement();
+    }
+    for (unsigned chip = 0; chip < 2; ++chip)
+        machine.pic[chip].lines = static_cast<std::uint8_t>(machine.wires.isa >> (8 * chip));
+
+    // The device model keeps the CMOS memory, and where the guest's firmware put the power management ports.
+    if (const auto* rtc = source.device_model.find("mc146818rtc")) {
+        VMFERRY_ASSIGN(const auto cmos, rtc->bytes("cmos_data"));
+        for (std::size_t i = RTC_CMOS_SIZE; i < machine.rtc.cmos.size() && i < cmos.size(); ++i)
+            machine.rtc.cmos[i] = std::to_integer<std::uint8_t>(cmos[i]);
+    }
+    machine.firmware = firmware_of(source.device_model);
+    check_viridian(context, audit);
+    check_params(source.params, audit);
+    return machine;
+}
+
+}  // namespace vmferry::xen
