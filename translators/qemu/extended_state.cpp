@@ -126,16 +126,19 @@ Result<void> read_extended_state(const Section& cpu, Vcpu& vcpu) {
     VMFERRY_ASSIGN(extended.bndstatus, get_or_zero(cpu, "cpu/mpx", "env.bndcs_regs.sts"));
     VMFERRY_ASSIGN(vcpu.bndcfgs, get_or_zero(cpu, "cpu/mpx", "env.msr_bndcfgs"));
     for (std::size_t i = 0; i < 8; ++i) {
-        VMFERRY_ASSIGN(extended.opmask[i], get_or_zero(cpu, "cpu/avx512", fmt::format("env.opmask_regs|{}", i)));
+        VMFERRY_ASSIGN(extended.opmask[i],
+                       get_or_zero(cpu, "cpu/avx512", fmt::format("env.opmask_regs|{}", i)));
     }
     for (std::size_t i = 0; i < 16; ++i) {
         for (std::size_t q = 0; q < 4; ++q) {
-            VMFERRY_ASSIGN(extended.zmm_high[i][q],
-                           get_or_zero(cpu, "cpu/avx512", fmt::format("env.xmm_regs[0]|{}|{}", i, quarter(4 + q))));
+            VMFERRY_ASSIGN(
+                extended.zmm_high[i][q],
+                get_or_zero(cpu, "cpu/avx512", fmt::format("env.xmm_regs[0]|{}|{}", i, quarter(4 + q))));
         }
         for (std::size_t q = 0; q < 8; ++q) {
-            VMFERRY_ASSIGN(extended.zmm_upper[i][q],
-                           get_or_zero(cpu, "cpu/avx512", fmt::format("env.xmm_regs[1]|{}|{}", i, quarter(q))));
+            VMFERRY_ASSIGN(
+                extended.zmm_upper[i][q],
+                get_or_zero(cpu, "cpu/avx512", fmt::format("env.xmm_regs[1]|{}|{}", i, quarter(q))));
         }
     }
     VMFERRY_ASSIGN(const auto opcode, get_or_zero(cpu, "cpu/fpop_ip_dp", "env.fpop"));

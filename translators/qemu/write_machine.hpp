@@ -13,7 +13,8 @@ namespace vmferry::qemu {
 
 /// Copies the device model's sections over the template's and pairs the two lists: what is only in the device
 /// model or only in the template is a finding. Times on the virtual clock move by `shift_ns`.
-Result<void> write_devices(const DeviceTree& device_model, std::int64_t shift_ns, DeviceTree& tree, AuditReport& audit);
+Result<void> write_devices(const DeviceTree& device_model, std::int64_t shift_ns, DeviceTree& tree,
+                           AuditReport& audit);
 
 /// Writes the platform. Precondition: write_devices has been here; `machine` is in QEMU's shape (24 I/O APIC
 /// pins, timers at QEMU's rates). `devices`: PCI devices of the device model, for the state of the interrupt
