@@ -68,6 +68,14 @@ constexpr std::array rules{
     Rule{"hpet-absent", impossible, records,
          "The guest uses the HPET, and the destination has none: its clock would stand still.",
          "Give the destination an HPET, or boot the guest with hpet=disable."},
+    // ---- memory ----
+    Rule{"broken-page", impossible, records,
+         "A page of the guest's memory is lost: the host's hardware reported it as poisoned.",
+         "Reboot the guest on the Xen side, where it gets another page."},
+    Rule{"ram-hole", risk, records,
+         "The guest has no memory where its configuration says so (a balloon, or populate-on-demand); in the "
+         "destination zeros are there.",
+         "Give the domain all of its memory (maxmem = memory) and no balloon driver."},
     // ---- Xen's own interfaces ----
     Rule{"pv-drivers", risk, records,
          "The guest uses Xen's paravirtual drivers: its disks and networks disappear with Xen.",

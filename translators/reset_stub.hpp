@@ -5,8 +5,8 @@
 // already run its POST, cannot restore itself and resets again, for ever. Two places in that RAM are
 // therefore changed:
 //
-//     0xFE05B  entry_post   jmp DFFC:0000            (5 bytes)
-//     0xDFFC0  the stub     PAM 0x59, 0x5E, 0x5F ← 0: 0xE0000–0xFFFFF read from ROM again
+//     0xFE05B  entry_post   far jump to the stub     (5 bytes)
+//     0xDFFD0  the stub     PAM 0x59, 0x5E, 0x5F ← 0: 0xE0000–0xFFFFF read from ROM again
 //                           jmp F000:E05B            (now QEMU's SeaBIOS, which runs its POST)
 //
 // The guest does not execute either before its next reset, unless it calls the reset vector itself, with the

@@ -28,10 +28,10 @@ struct Field {
 
 /// A description with its fields, in wire order.
 struct Struct {
-    std::string vmsd_name;
+    std::string vmsd_name = {};
     std::uint32_t version = 0;
-    std::vector<Field> fields;
-    std::vector<Struct> subsections;  ///< vmsd_name is then the full name, "cpu/tsc_khz"
+    std::vector<Field> fields = {};
+    std::vector<Struct> subsections = {};  ///< vmsd_name is then the full name, "cpu/tsc_khz"
 };
 
 /// Paths name a place inside a section: components separated by '|', each the exact name of a field, a number
@@ -68,6 +68,7 @@ struct Section {
 
 struct DeviceTree {
     std::vector<Section> sections;  ///< in wire order
+    std::uint64_t rest = 0;  ///< bytes behind EOF that were left unread (a Xen device model's blob only)
 
     [[nodiscard]] const Section* find(std::string_view idstr, std::uint32_t instance = 0) const;
     [[nodiscard]] Section* find(std::string_view idstr, std::uint32_t instance = 0);

@@ -8,17 +8,12 @@
 
 #include "proxy/template_cache.hpp"
 #include "proxy/temporary_directory.hpp"
+#include "tests/proxy/machines.hpp"
 
 using namespace vmferry;
+using vmferry::test::small_machine;
 
 namespace {
-
-TwinRequest small_machine() {
-    return {
-        "qemu-system-x86_64",
-        {"-accel", "tcg", "-M", "pc-i440fx-7.2,hpet=off,vmport=off", "-cpu", "max", "-m", "64", "-nodefaults",
-         "-no-user-config", "-display", "none", "-device", "cirrus-vga,addr=2,vgamem_mb=8"}};
-}
 
 TEST_CASE("a twin sends its stream") {
     Loop loop;

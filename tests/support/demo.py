@@ -16,9 +16,8 @@ def main():
     with Replay(guest) as replay:
         print("$ " + " ".join(replay.command), flush=True)
         print(f"The last line that the guest printed under Xen was tick {guest.last_tick}.", flush=True)
-        judge = replay.judge()
         try:
-            replay.follow(judge, options.ticks, show=lambda line: print(f"  guest: {line}", flush=True))
+            judge = replay.follow(options.ticks, show=lambda line: print(f"  guest: {line}", flush=True))
             status = replay.stop()
             if status != 0:
                 raise ticks.Failed(f"vmferry ended with {status}\n{replay.words()}")

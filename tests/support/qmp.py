@@ -48,7 +48,7 @@ class Qmp:
                 return message["return"]
 
     def hmp(self, line):
-        return self("human-monitor-command", **{"command-line": line})
+        return self("human-monitor-command", **{"command-line": line}).replace("\r\n", "\n")
 
     def wait_event(self, name, timeout):
         """The first event of this name that has come or comes within `timeout` seconds."""

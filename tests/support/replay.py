@@ -32,7 +32,7 @@ class Replay:
         self.qmp_path = self.folder / "qmp"
         self.log = self.folder / "vmferry.log"
         command = [vmferry, "replay", str(guest.stream), "--accel", "tcg", "--display", "none",
-                   "--serial", f"file:{self.console}"]
+                   "--serial", f"file:{self.console}", "--state-dir", str(self.folder / "state")]
         if guest.disk:
             self.disk = self.folder / "disk"
             unpack(guest.disk, self.disk)
@@ -56,17 +56,19 @@ class Replay:
     def __exit__(self, *_):
         self.close()
 
-    def judge(self):
-        guest = self.guest
-        return ticks.Judge(guest.last_tick, guest.sum, guest.disk_hash, guest.cpus, bool(guest.disk), guest.network,
-                           guest.last_up)
-
-    def follow(self, judge, count, timeout=60, show=None):
-        """Ticks until `count` have come; adds vmferry's own words to a failure."""
+    def follow(self, count, timeout=60, show=None):
+        """`count` ticks on the console, and the verdict over them. Returns the judge; adds vmferry's own words to a
+        failure."""
+        judge = ticks.Judge.of(self.guest)
+        console = ticks.Console(self.console, judge, self.alive, show)
         try:
-            ticks.follow(self.console, judge, count, timeout, self.alive, show)
+            console.follow(count, timeout)
+            judge.verdict(count)
         except ticks.Failed as reason:
             raise ticks.Failed(f"{reason}\n{self.words()}") from None
+        finally:
+            console.close()
+        return judge
 
     def alive(self):
         return self.process.poll() is None

@@ -22,6 +22,7 @@ TICK = re.compile(r"tick (\d+) up=(\d+\.\d+) date=(\d+) cpus=(\d+) disk=(\d+)/([
 FRAGMENT = re.compile(r"[0-9a-z=/. ]*$")
 PACE = 0.10  # of wall-clock rate
 DATE_STEP = 1.0  # `date` shows whole seconds
+READING = 0.25  # seconds between reading the clock and the line's arrival may differ by that much
 
 
 class Failed(Exception):
@@ -51,6 +52,12 @@ class Judge:
         self.ticks = []
         self.fragment = None
         self.lines = 0
+
+    @classmethod
+    def of(cls, guest, after=None):
+        """For a captured guest (captures.Guest), from its last tick on, or after another one."""
+        return cls(guest.last_tick if after is None else after, guest.sum, guest.disk_hash, guest.cpus,
+                   bool(guest.disk), guest.network, guest.last_up)
 
     def line(self, text, at):
         """One console line without its end. Raises Failed."""
@@ -97,57 +104,76 @@ class Judge:
         self.ticks.append(tick)
 
     def pace(self):
-        """(host seconds, guest `up` seconds, guest `date` seconds) between the first and the last tick."""
-        first, last = self.ticks[0], self.ticks[-1]
+        """(host seconds, guest `up` seconds, guest `date` seconds) between the second and the last tick: the first
+        one's clocks may have been read before the guest was stopped."""
+        first, last = self.ticks[1], self.ticks[-1]
         return last.at - first.at, last.up - first.up, last.date - first.date
 
     def verdict(self, count):
         """Raises Failed unless `count` ticks came and the clocks kept the host's pace."""
-        if len(self.ticks) < count:
-            raise Failed(f"only {len(self.ticks)} of {count} ticks")
+        if len(self.ticks) < max(count, 3):
+            raise Failed(f"only {len(self.ticks)} of {max(count, 3)} ticks")
         host, up, date = self.pace()
-        if abs(up - host) > PACE * host:
+        if abs(up - host) > PACE * host + READING:
             raise Failed(f"up advanced {up:.2f} s in {host:.2f} s of the host")
-        if abs(date - host) > PACE * host + DATE_STEP:
+        if abs(date - host) > PACE * host + READING + DATE_STEP:
             raise Failed(f"date advanced {date} s in {host:.2f} s of the host")
 
 
-def follow(path, judge, count, timeout, alive=lambda: True, show=None):
-    """Feeds `judge` with the lines of the growing file `path` until `count` ticks have come; `timeout` seconds
-    are allowed without any new tick. `alive` tells whether the guest can still write. Raises Failed."""
-    deadline = time.monotonic() + timeout
-    pending = ""
-    file = None
-    try:
+class Console:
+    """The growing file `path` that the guest's serial port is written to; its lines go to `judge`.
+
+    `alive` tells whether the guest can still write, `show` is called with each line."""
+
+    def __init__(self, path, judge, alive=lambda: True, show=None):
+        self.path, self.judge, self.alive, self.show = path, judge, alive, show
+        self.file = None
+        self.pending = ""
+
+    def follow(self, more, timeout):
+        """Until `more` ticks have come since the last call; each may take `timeout` seconds. Raises Failed."""
+        judge = self.judge
+        count = len(judge.ticks) + more
+        deadline = time.monotonic() + timeout
         while len(judge.ticks) < count:
-            if file is None:
-                try:
-                    file = open(path, encoding="latin-1", newline="")
-                except FileNotFoundError:
-                    pass
-            data = file.read() if file else ""
+            data = self._read()
             now = time.monotonic()
             if not data:
                 if now > deadline:
                     raise Failed(f"no new tick for {timeout} s after {len(judge.ticks)} of {count}"
-                                 + (f"; unfinished line: {pending!r}" if pending else ""))
-                if not alive():
+                                 + (f"; unfinished line: {self.pending!r}" if self.pending else ""))
+                if not self.alive():
                     raise Failed(f"the guest ended after {len(judge.ticks)} of {count} ticks")
                 time.sleep(0.02)
                 continue
-            pending += data
-            *lines, pending = pending.split("\n")
             before = len(judge.ticks)
-            for line in lines:
-                if show:
-                    show(line.rstrip("\r"))
-                judge.line(line, now)
+            self._take(data, now)
             if len(judge.ticks) > before:
                 deadline = now + timeout
-    finally:
-        if file:
-            file.close()
-    judge.verdict(count)
+
+    def drain(self):
+        """What has been written by now, without waiting."""
+        self._take(self._read(), time.monotonic())
+
+    def close(self):
+        if self.file:
+            self.file.close()
+            self.file = None
+
+    def _read(self):
+        if self.file is None:
+            try:
+                self.file = open(self.path, encoding="latin-1", newline="")
+            except FileNotFoundError:
+                return ""
+        return self.file.read()
+
+    def _take(self, data, now):
+        *lines, self.pending = (self.pending + data).split("\n")
+        for line in lines:
+            if self.show:
+                self.show(line.rstrip("\r"))
+            self.judge.line(line, now)
 
 
 def main():
@@ -164,7 +190,8 @@ def main():
     options = parser.parse_args()
     judge = Judge(options.after, options.sum, options.disk, options.cpus, not options.no_disk, not options.no_network)
     try:
-        follow(options.console, judge, options.count, options.timeout, show=lambda line: print(line, flush=True))
+        Console(options.console, judge, show=lambda line: print(line, flush=True)).follow(options.count, options.timeout)
+        judge.verdict(options.count)
     except Failed as reason:
         print(f"ticks.py: {reason}", file=sys.stderr)
         return 1

@@ -21,5 +21,16 @@ struct Invocation {
 };
 
 void add_inspect(CLI::App& app, Invocation& invocation);
+void add_audit(CLI::App& app, Invocation& invocation);
+void add_plan(CLI::App& app, Invocation& invocation);
+void add_template(CLI::App& app, Invocation& invocation);
+void add_convert(CLI::App& app, Invocation& invocation);
+void add_replay(CLI::App& app, Invocation& invocation);
+void add_serve(CLI::App& app, Invocation& invocation);
+void add_migrate_receive(CLI::App& app, Invocation& invocation);
+void add_table(CLI::App& app, Invocation& invocation);
+void add_sessions(CLI::App& app, Invocation& invocation);
+void add_resolve(CLI::App& app, Invocation& invocation);
+void add_rules(CLI::App& app, Invocation& invocation);
 
 }  // namespace vmferry::cli

@@ -30,17 +30,4 @@ std::string free_name(const Json& object, const std::string& name) {
         if (auto numbered = fmt::format("{}#{}", name, number); !object.contains(numbered)) return numbered;
 }
 
-std::string printable(std::string_view text) {
-    std::string safe;
-    safe.reserve(text.size());
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7F)
-            safe += c;
-        else
-            safe += fmt::format("\\x{:02x}", byte);
-    }
-    return safe;
-}
-
 }  // namespace vmferry::cli

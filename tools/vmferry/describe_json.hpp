@@ -17,7 +17,4 @@ namespace vmferry::cli {
 /// `name`, or "name#2", "name#3", … if the object has it already.
 [[nodiscard]] std::string free_name(const nlohmann::ordered_json& object, const std::string& name);
 
-/// With escapes instead of control characters: text from a stream must not steer a terminal.
-[[nodiscard]] std::string printable(std::string_view text);
-
 }  // namespace vmferry::cli

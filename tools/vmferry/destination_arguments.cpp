@@ -7,6 +7,7 @@
 
 #include "tools/vmferry/destination_file.hpp"
 #include "tools/vmferry/destination_keys.hpp"
+#include "tools/vmferry/session_output.hpp"
 
 namespace vmferry::cli {
 
@@ -43,7 +44,11 @@ void DestinationArguments::add_to(CLI::App& app, const Invocation& invocation) {
 bool DestinationArguments::any_given() const {
     return !qemu_.empty() || !accel_.empty() || !display_.empty() || !qmp_.empty() || !name_.empty() ||
            !template_.empty() || !disks_.empty() || !nics_.empty() || !serial_.empty() || !set_.empty() ||
-           !allow_.empty() || invocation_->has_dashes;
+           !allow_.empty() || has_dashes();
+}
+
+bool DestinationArguments::has_dashes() const {
+    return invocation_ != nullptr && invocation_->has_dashes;
 }
 
 Result<void> DestinationArguments::apply(DestinationOptions& options) const {
@@ -57,7 +62,7 @@ Result<void> DestinationArguments::apply(DestinationOptions& options) const {
     take(template_, options.template_file);
     take(state_directory_, options.state_directory);
     if (!serial_.empty()) options.serial = serial_;
-    if (invocation_->has_dashes) options.extra = invocation_->after_dashes;
+    if (has_dashes()) options.extra = invocation_->after_dashes;
     if (!accel_.empty()) VMFERRY_TRY(set_accel("--accel", accel_, options));
     for (const auto& rule : allow_) VMFERRY_TRY(allow_rule("--allow", rule, options));
 
@@ -114,6 +119,19 @@ Result<DestinationOptions> DestinationArguments::options_for(const std::string& 
     VMFERRY_TRY(apply(options));
     VMFERRY_TRY(fill_placeholders(options, name, uuid));
     return options;
+}
+
+std::string DestinationArguments::state_directory() const {
+    if (!state_directory_.empty()) return state_directory_;
+    DestinationOptions options;
+    options.state_directory.clear();
+    const auto where = directory();
+    // What is wrong with a file is reported where its settings are needed.
+    if (!where.empty())
+        (void)read_common_settings(where, options);
+    else if (!config_.empty())
+        (void)read_destination_file(config_, options);
+    return options.state_directory.empty() ? default_state_directory() : options.state_directory;
 }
 
 }  // namespace vmferry::cli

@@ -31,12 +31,17 @@ class DestinationArguments {
     /// The destination of the guest that has arrived, placeholders replaced.
     [[nodiscard]] Result<DestinationOptions> options_for(const std::string& name, const std::string& uuid) const;
 
+    /// --state-dir, or what the configuration says, or the default.
+    [[nodiscard]] std::string state_directory() const;
+    void set_config(std::string path) { config_ = std::move(path); }
+
   private:
     Result<void> apply(DestinationOptions& options) const;
+    [[nodiscard]] bool has_dashes() const;
     [[nodiscard]] bool any_given() const;
     [[nodiscard]] std::string directory() const;  ///< empty: one set of options for all guests
 
-    const Invocation* invocation_ = nullptr;
+    const Invocation* invocation_ = nullptr;  ///< null: there are no words behind "--"
     std::string config_, qemu_, accel_, display_, qmp_, name_, template_, state_directory_;
     std::vector<std::string> disks_, nics_, serial_, set_, allow_, timeouts_;
 };

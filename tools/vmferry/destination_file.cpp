@@ -124,12 +124,6 @@ class FileReader {
     DestinationOptions& options_;
 };
 
-Result<void> read_common(const std::string& directory, DestinationOptions& options) {
-    std::error_code unused;
-    const auto common = fs::path(directory) / "destination.toml";
-    return fs::exists(common, unused) ? read_destination_file(common.string(), options) : Result<void>{};
-}
-
 /// As part of a path: one component, not hidden, not an option.
 bool is_file_name(std::string_view name) {
     return !name.empty() && name.size() <= 128 && name[0] != '.' && name[0] != '-' &&
@@ -149,9 +143,15 @@ Result<void> read_destination_file(const std::string& path, DestinationOptions& 
     return FileReader(path, options).read(root);
 }
 
+Result<void> read_common_settings(const std::string& directory, DestinationOptions& options) {
+    std::error_code unused;
+    const auto common = fs::path(directory) / "destination.toml";
+    return fs::exists(common, unused) ? read_destination_file(common.string(), options) : Result<void>{};
+}
+
 Result<DestinationOptions> read_configuration_directory(const std::string& directory, const std::string& name) {
     DestinationOptions options;
-    VMFERRY_TRY(read_common(directory, options));
+    VMFERRY_TRY(read_common_settings(directory, options));
     if (!is_file_name(name))
         return std::unexpected(Error{ErrorKind::refused, "destination", {}, {}, 0,
                                      "the guest's name cannot be a file's name", "a name without '/'"});
@@ -167,7 +167,7 @@ Result<DestinationOptions> read_configuration_directory(const std::string& direc
 
 Result<void> check_configuration_directory(const std::string& directory) {
     DestinationOptions common;
-    VMFERRY_TRY(read_common(directory, common));
+    VMFERRY_TRY(read_common_settings(directory, common));
     std::error_code error;
     fs::directory_iterator files(fs::path(directory) / "guests", error);
     for (; !error && files != fs::directory_iterator(); files.increment(error)) {

@@ -26,6 +26,8 @@ inline constexpr std::string_view default_configuration = "/etc/vmferry";
 /// Errors (kind usage) name file, line and key: syntax, unknown key, wrong type.
 Result<void> read_destination_file(const std::string& path, DestinationOptions& options);
 
+/// Reads a directory's destination.toml over `options`, if there is one.
+Result<void> read_common_settings(const std::string& directory, DestinationOptions& options);
 /// destination.toml and guests/NAME.toml of a directory. A missing destination.toml is as good as an empty
 /// one; a guest without a file of its own is refused (kind refused). `name` comes from a stream: one that is
 /// no plain file name is refused.

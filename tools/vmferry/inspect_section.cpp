@@ -28,10 +28,10 @@ std::uint64_t load_scalar(Bytes bytes) {
     return value;
 }
 
-/// A signed type's value as a signed number, the others as unsigned ones.
-Json scalar(const qemu::Field& field, Bytes bytes) {
+/// A signed type's value as a signed number, the others as unsigned ones, in hexadecimal for people.
+Json scalar(const qemu::Field& field, Bytes bytes, bool complete) {
     const auto value = load_scalar(bytes);
-    if (!field.type.starts_with("int")) return value;
+    if (!field.type.starts_with("int")) return complete || value < 10 ? Json(value) : Json(fmt::format("{:#x}", value));
     const auto unused = 64 - 8 * bytes.size();
     return static_cast<std::int64_t>(value << unused) >> unused;
 }
@@ -53,11 +53,11 @@ Json show(const qemu::Field& field, bool complete) {
     }
     const Bytes data = field.data;
     if (is_number(field) && data.size() == std::size_t{field.count} * field.size) {
-        if (field.count == 1) return scalar(field, data);
+        if (field.count == 1) return scalar(field, data, complete);
         if (complete || field.count <= shown_bytes) {
             auto values = Json::array();
             for (std::size_t at = 0; at < data.size(); at += field.size)
-                values.push_back(scalar(field, data.subspan(at, field.size)));
+                values.push_back(scalar(field, data.subspan(at, field.size), complete));
             return values;
         }
     }

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "tools/vmferry/describe_json.hpp"
+#include "tools/vmferry/printable.hpp"
 #include "tools/vmferry/report.hpp"
 
 namespace vmferry::cli {

@@ -1,6 +1,8 @@
 // vmferry: carries a running virtual machine between Xen and QEMU. Subcommands: one file each in this folder.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -8,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/vmferry/command.hpp"
+#include "tools/vmferry/receive.hpp"
 #include "tools/vmferry/report.hpp"
 
 namespace vmferry::cli {
@@ -15,9 +18,9 @@ namespace {
 
 /// CLI11 would spread what follows "--" over positional arguments that are still free; here it belongs to
 /// QEMU, untouched.
-std::vector<std::string> split_at_dashes(std::span<char*> arguments, Invocation& invocation) {
+std::vector<std::string> split_at_dashes(std::span<const std::string> arguments, Invocation& invocation) {
     std::vector<std::string> own;
-    for (const std::string argument : arguments) {
+    for (const auto& argument : arguments) {
         if (invocation.has_dashes)
             invocation.after_dashes.push_back(argument);
         else if (argument == "--")
@@ -28,7 +31,7 @@ std::vector<std::string> split_at_dashes(std::span<char*> arguments, Invocation&
     return own;
 }
 
-int run(std::span<char*> arguments) {
+int run(std::span<const std::string> arguments) {
     Invocation invocation;
     auto own = split_at_dashes(arguments, invocation);
 
@@ -39,6 +42,17 @@ int run(std::span<char*> arguments) {
         "Exit codes: 0 done, 1 refused, 2 usage, 3 bad stream, 4 environment, 5 in doubt.\n"
         "Each subcommand has its own --help.");
     add_inspect(app, invocation);
+    add_audit(app, invocation);
+    add_plan(app, invocation);
+    add_template(app, invocation);
+    add_convert(app, invocation);
+    add_replay(app, invocation);
+    add_serve(app, invocation);
+    add_migrate_receive(app, invocation);
+    add_table(app, invocation);
+    add_sessions(app, invocation);
+    add_resolve(app, invocation);
+    add_rules(app, invocation);
 
     try {
         app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes its vector from the back
@@ -59,10 +73,13 @@ int run(std::span<char*> arguments) {
 }  // namespace vmferry::cli
 
 int main(int argc, char** argv) {
+    using namespace vmferry::cli;
     try {
-        return vmferry::cli::run({argv + 1, argv + argc});
+        const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+        if (argc > 0 && std::filesystem::path(argv[0]).filename() == "xl") return static_cast<int>(run_as_xl(words));
+        return run(words);
     } catch (const std::exception& error) {  // out of memory and the like: nothing in vmferry throws for input
         fmt::print(stderr, "vmferry: {}\n", error.what());
-        return static_cast<int>(vmferry::cli::ExitCode::environment);
+        return static_cast<int>(ExitCode::environment);
     }
 }

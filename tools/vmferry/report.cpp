@@ -1,8 +1,8 @@
 #include "tools/vmferry/report.hpp"
 
-#include <cstdio>
-
 #include <nlohmann/json.hpp>
+
+#include "tools/vmferry/printable.hpp"
 
 namespace vmferry::cli {
 
@@ -68,15 +68,15 @@ void set_error(Json& document, const Error& error) {
     document["error"] = to_json(error);
 }
 
-void print_json(const Json& document, bool indented) {
+void print_json(const Json& document, bool indented, std::FILE* to) {
     const auto text = document.dump(indented ? 2 : -1, ' ', false, Json::error_handler_t::replace);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fputc('\n', stdout);
+    std::fwrite(text.data(), 1, text.size(), to);
+    std::fputc('\n', to);
 }
 
 ExitCode fail(const Error& error) {
     std::fflush(stdout);
-    fmt::print(stderr, "vmferry: {}\n", error.text());
+    fmt::print(stderr, "vmferry: {}\n", printable(error.text(), true));
     return exit_code(error.kind);
 }
 

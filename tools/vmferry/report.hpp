@@ -1,6 +1,7 @@
 // What a subcommand says: errors as one line on stderr, and the common members of every JSON document.
 #pragma once
 
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -27,9 +28,8 @@ inline constexpr std::string_view json_schema = "vmferry/1";
 [[nodiscard]] nlohmann::ordered_json document(std::string_view command);
 /// Sets error and state ("refused", "in doubt" or "failed").
 void set_error(nlohmann::ordered_json& document, const Error& error);
-/// One line on stdout, or indented over several. Text that is not UTF-8 is written with replacement
-/// characters.
-void print_json(const nlohmann::ordered_json& document, bool indented);
+/// One line, or indented over several. Text that is not UTF-8 is written with replacement characters.
+void print_json(const nlohmann::ordered_json& document, bool indented, std::FILE* to = stdout);
 
 /// Prints «vmferry: …» on stderr and returns the exit code that belongs to the error.
 ExitCode fail(const Error& error);

@@ -75,7 +75,8 @@ TEST_CASE("recorded streams come out as they went in") {
             REQUIRE(step->event);
             out.clear();
             write_record(out, *step->event);
-            REQUIRE(std::ranges::equal(out, Bytes(bytes).subspan(at, step->consumed)));
+            REQUIRE(out.size() == step->consumed);
+            REQUIRE(std::memcmp(out.data(), bytes.data() + at, out.size()) == 0);
             if (const auto* context = std::get_if<HvmContextRecord>(&*step->event)) {
                 const auto records = read_hvm_context(context->blob, at + 8);
                 REQUIRE(records);
