@@ -48,7 +48,7 @@ ExitCode run(const Options& given) {
         report["rules"] = to_json(audit);
         if (result) {
             report["machine"] = result->machine;
-            report["command"] = words;
+            report["command_line"] = words;
         } else {
             set_error(report, result.error());
         }
