@@ -48,7 +48,9 @@ class QemuListing {
     }
 
   private:
-    void show(const qemu::FileHeader&) { listing_.entry(0, offset_, length_, "header", {{"version", qemu::file_version}}); }
+    void show(const qemu::FileHeader&) {
+        listing_.entry(0, offset_, length_, "header", {{"version", qemu::file_version}});
+    }
     void show(const qemu::Configuration& configuration) {
         Json fields{{"machine", configuration.machine}};
         if (!configuration.subsections.empty()) fields["subsection_bytes"] = configuration.subsections.size();
@@ -61,7 +63,8 @@ class QemuListing {
         auto blocks = Json::array();
         for (const auto& block : blocks_)
             blocks.push_back({{"idstr", block.idstr}, {"bytes", block.used_length}});
-        listing_.entry(0, offset_, length_, "START ram", {{"section_id", start.section_id}, {"blocks", blocks}});
+        listing_.entry(0, offset_, length_, "START ram",
+                       {{"section_id", start.section_id}, {"blocks", blocks}});
     }
     void show(const qemu::RamPart& part) {
         part_open_ = true;
@@ -77,8 +80,9 @@ class QemuListing {
         if (part_open_) close_part(offset_ + length_, false);
     }
     void show(const qemu::CommandItem& item) {
-        listing_.entry(0, offset_, length_, "COMMAND",
-                       {{"command", std::to_underlying(item.command)}, {"payload_bytes", item.payload.size()}});
+        listing_.entry(
+            0, offset_, length_, "COMMAND",
+            {{"command", std::to_underlying(item.command)}, {"payload_bytes", item.payload.size()}});
     }
     void show(const qemu::DeviceState& state) {
         for (const auto& section : state.tree.sections) show_section(listing_, 0, section);
