@@ -38,7 +38,8 @@ class Joined {
     template <typename Neutral, typename Record>
     void xen(const RecordTable<Neutral, Record>& table) {
         for (const auto& row : table) {
-            auto& line = row.read != nullptr || row.write != nullptr ? line_of(row.field) : lines_.emplace_back();
+            auto& line =
+                row.read != nullptr || row.write != nullptr ? line_of(row.field) : lines_.emplace_back();
             line.field = row.field;
             append(line.xen, row.place);
             merge(line, row.law, row.reason, row.absent);
@@ -47,7 +48,8 @@ class Joined {
     template <typename Neutral>
     void qemu(std::string_view section, const qemu::Table<Neutral>& table) {
         for (const auto& row : table) {
-            auto& line = row.read != nullptr || row.write != nullptr ? line_of(row.field) : lines_.emplace_back();
+            auto& line =
+                row.read != nullptr || row.write != nullptr ? line_of(row.field) : lines_.emplace_back();
             line.field = row.field;
             append(line.qemu, fmt::format("{}: {}", section, row.path));
             merge(line, row.law, row.reason, row.absent);
@@ -106,9 +108,11 @@ std::vector<Line> all_lines() {
     joined.qemu("I440FX", qemu::host_bridge_table());
     auto lines = joined.lines();
     for (const auto& msr : xen::msr_table())
-        lines.push_back({fmt::format("msr {}", msr.name), fmt::format("CPU_MSR[{:#x}]", msr.index),
+        lines.push_back({fmt::format("msr {}", msr.name),
+                         fmt::format("CPU_MSR[{:#x}]", msr.index),
                          msr.field != nullptr ? "cpu: by the subsection that holds it" : "",
-                         msr.field != nullptr ? Law::exact : Law::one_way, std::string(msr.reason),
+                         msr.field != nullptr ? Law::exact : Law::one_way,
+                         std::string(msr.reason),
                          {}});
     return lines;
 }
