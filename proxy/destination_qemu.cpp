@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
-#include <sys/socket.h>
 
+#include "proxy/compare_machine.hpp"
 #include "proxy/qemu_facts.hpp"
 #include "proxy/qmp_call.hpp"
 #include "proxy/unix_socket.hpp"
@@ -20,14 +20,6 @@ namespace {
 std::string option_value(std::string text) {
     for (std::size_t at = 0; (at = text.find(',', at)) != std::string::npos; at += 2) text.insert(at, 1, ',');
     return text;
-}
-
-pid_t peer_of(const std::string& socket) {
-    const auto connection = connect_unix(socket);
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (!connection || getsockopt(connection->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
-    return peer.pid;
 }
 
 }  // namespace
@@ -62,8 +54,8 @@ Result<std::unique_ptr<DestinationQemu>> DestinationQemu::adopt(Loop& loop, cons
     self->qmp_socket_ = socket;
     // Where its owner let it make one socket it can make another; our own directories may be closed to it.
     self->stream_socket_ = fmt::format("{}.vmferry-{}", socket, getpid());
-    self->pid_ = peer_of(socket);
     VMFERRY_TRY(self->connect_qmp());
+    self->pid_ = self->qmp_->peer_pid();
     VMFERRY_ASSIGN(const json status,
                    qmp_call(loop, *self->qmp_, "query-status", nullptr, limits.qmp_answers));
     if (const auto state = status.value("status", ""); state != "inmigrate")
@@ -132,21 +124,7 @@ Result<CpuFacts> DestinationQemu::cpu_facts() {
 }
 
 Result<void> DestinationQemu::compare(const qemu::Snapshot& twin) {
-    VMFERRY_ASSIGN(const json answer, qmp_call(loop_, *qmp_, "human-monitor-command",
-                                               {{"command-line", "info ramblock"}}, limits_.qmp_answers));
-    // «              Block Name    PSize              Offset               Used              Total»
-    const auto text = answer.is_string() ? answer.get<std::string>() : std::string();
-    for (const auto& block : twin.blocks) {
-        const auto name = text.find(" " + block.idstr + " ");
-        const auto line = name == std::string::npos ? "" : text.substr(name, text.find('\n', name) - name);
-        if (line.find(fmt::format("{:#018x}", block.used_length)) == std::string::npos)
-            return environment_error(
-                "QEMU", "comparing the adopted machine with the template",
-                line.empty() ? "it has no RAM block " + block.idstr : "RAM block" + line,
-                fmt::format("{} with {:#x} bytes: the arguments that `vmferry plan` prints", block.idstr,
-                            block.used_length));
-    }
-    return {};
+    return compare_machine(loop_, *qmp_, twin, limits_);
 }
 
 Result<void> DestinationQemu::open() {

@@ -50,7 +50,7 @@ class DestinationQemu {
     [[nodiscard]] std::string log_tail() const;
 
     [[nodiscard]] Result<CpuFacts> cpu_facts();
-    /// An adopted QEMU must be the machine that the template describes: its RAM blocks and lengths.
+    /// An adopted QEMU must be the machine that the template describes.
     Result<void> compare(const qemu::Snapshot& twin);
     /// Lets it listen, and connects the stream.
     Result<void> open();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 namespace vmferry {
@@ -302,6 +303,15 @@ void QmpClient::on_close(CloseHandler handler) {
 }
 bool QmpClient::ready() const {
     return impl_->state == Impl::State::ready;
+}
+pid_t QmpClient::peer_pid() const {
+    uv_os_fd_t descriptor = -1;
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (impl_->pipe == nullptr || uv_fileno(reinterpret_cast<uv_handle_t*>(impl_->pipe), &descriptor) != 0 ||
+        getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return -1;
+    return peer.pid;
 }
 void QmpClient::close() {
     impl_->close_handler = nullptr;

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include <nlohmann/json_fwd.hpp>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "parsers/wire/error.hpp"
@@ -50,6 +51,8 @@ class QmpClient {
     void on_close(CloseHandler handler);
 
     [[nodiscard]] bool ready() const;
+    /// The process that listens at the other end, -1 if that is not known.
+    [[nodiscard]] pid_t peer_pid() const;
     /// Ends the connection; commands without answer end with an error.
     void close();
 

@@ -17,6 +17,8 @@ namespace {
 constexpr std::string_view machine_prefix = "pc-i440fx-";
 /// QEMU's machines take 255 CPUs; TCG needs one for every APIC id from 0 to 2·(n−1)+1.
 constexpr unsigned most_vcpus = 127;
+/// Machine property "hpet", and all names of CPU features that a plan may switch off.
+constexpr DeviceModelRelease oldest_qemu{7, 2};
 
 struct ReleasePair {
     unsigned xen_minor;
@@ -102,6 +104,11 @@ void plan_vcpus(const PlanInput& in, Plan& plan, AuditReport& audit) {
 }
 
 Result<void> plan_machine(const PlanInput& in, DeviceModelRelease release, Plan& plan, AuditReport& audit) {
+    const DeviceModelRelease own{in.facts.qemu_major, in.facts.qemu_minor};
+    if (rank(own) < rank(oldest_qemu))
+        return environment_error(
+            in.options.qemu, "version", fmt::format("QEMU {}.{}", own.qemu_major, own.qemu_minor),
+            fmt::format("{}.{} or later", oldest_qemu.qemu_major, oldest_qemu.qemu_minor));
     plan.machine = setting(in.options, "machine");
     const auto& machines = in.facts.machines;
     if (!plan.machine.empty()) {

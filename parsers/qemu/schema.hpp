@@ -94,10 +94,16 @@ struct Spec {
     std::span<const Spec* const> subsections = {};
 };
 
+/// A layout that a section may have, and a sign that it has not.
+struct LayoutChoice {
+    Layout layout = 0;
+    std::string_view unless_section = {};  ///< impossible if the blob had a section of this name before
+};
+
 /// A description that is a section of its own; the name after the last '/' of the idstr is its vmsd name.
 struct SectionSpec {
     const Spec* spec = nullptr;
-    std::span<const Layout> layouts = {};  ///< empty: only layout 0
+    std::span<const LayoutChoice> layouts = {};  ///< empty: only layout 0
 };
 
 constexpr FieldSpec raw(std::string_view name, std::string_view type, std::uint32_t size) {
