@@ -47,7 +47,11 @@ ExitCode run(const std::string& file, bool json) {
     Listing listing(json);
     const auto result = [&]() -> Result<void> {
         VMFERRY_ASSIGN(auto input, InputWindow::open(file));
-        summary["format"] = stream_format_name(input.file().format());
+        const auto format = input.file().format();
+        if (format != StreamFormat::unknown) {
+            summary["format"] = format == StreamFormat::qemu ? "qemu" : "xen";
+            summary["stream"] = stream_format_name(format);
+        }
         return inspect(input, listing, summary);
     }();
     summary["entries"] = listing.entries();

@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "parsers/qemu/snapshot.hpp"
 #include "parsers/qemu/stream_reader.hpp"
+#include "parsers/xen/stream_reader.hpp"
 #include "tools/vmferry/inspect.hpp"
 
 namespace vmferry::cli {
@@ -134,16 +136,45 @@ Result<void> read_events(InputWindow& input, qemu::StreamReader& reader, QemuLis
     }
 }
 
-}  // namespace
+constexpr std::size_t file_header = 8;  // magic and version
 
-Result<void> inspect_qemu(InputWindow& input, Listing& listing, Json& summary) {
+/// What `xen-save-devices-state` writes, and what Xen's streams contain: device sections right behind the
+/// header.
+Result<bool> is_device_model(InputWindow& input) {
+    VMFERRY_TRY(input.fill(file_header + 1));
+    return input.unread().size() > file_header &&
+           input.unread()[file_header] == static_cast<std::byte>(qemu::ItemType::section_full);
+}
+
+Result<void> inspect_device_model(InputWindow& input, Listing& listing, Json& summary) {
+    // The first byte more than the limit is asked for, to know that there is none.
+    VMFERRY_ASSIGN(const bool more, input.fill(xen::max_emulator_context + 1));
+    if (more)
+        return stream_error("qemu", "device model", "length", 0, "more than 64 MiB",
+                            fmt::format("at most {} bytes", xen::max_emulator_context));
+    summary["bytes"] = input.unread().size();
+    VMFERRY_ASSIGN(const auto tree, qemu::read_device_model(input.unread(), 0));
+    for (const auto& section : tree.sections) show_section(listing, 0, section);
+    return {};
+}
+
+Result<void> inspect_stream(InputWindow& input, Listing& listing, Json& summary) {
     qemu::StreamReader reader;
     QemuListing events(listing);
     const auto result = read_events(input, reader, events);
     events.end();
-    if (!result) listing.entry(0, result.error().offset, 0, "error", {{"text", result.error().text()}});
     summary["bytes"] = reader.offset();
     summary["pages"] = events.totals();
+    return result;
+}
+
+}  // namespace
+
+Result<void> inspect_qemu(InputWindow& input, Listing& listing, Json& summary) {
+    VMFERRY_ASSIGN(const bool device_model, is_device_model(input));
+    auto result = device_model ? inspect_device_model(input, listing, summary)
+                               : inspect_stream(input, listing, summary);
+    if (!result) listing.entry(0, result.error().offset, 0, "error", {{"text", result.error().text()}});
     return result;
 }
 
