@@ -32,43 +32,34 @@ void append(std::string& text, std::string_view more) {
     text += more;
 }
 
-/// The rows of both sides, joined by the neutral field's name; what has only one side stands alone.
+/// The rows of both sides, joined by the neutral field's name; what is not carried stands alone.
 class Joined {
   public:
     template <typename Neutral, typename Record>
     void xen(const RecordTable<Neutral, Record>& table) {
-        for (const auto& row : table) {
-            auto& line =
-                row.read != nullptr || row.write != nullptr ? line_of(row.field) : lines_.emplace_back();
-            line.field = row.field;
-            append(line.xen, row.place);
-            merge(line, row.law, row.reason, row.absent);
-        }
+        for (const auto& row : table) add(row.field, row.place, {}, row.law, row.reason, row.absent);
     }
     template <typename Neutral>
     void qemu(std::string_view section, const qemu::Table<Neutral>& table) {
-        for (const auto& row : table) {
-            auto& line =
-                row.read != nullptr || row.write != nullptr ? line_of(row.field) : lines_.emplace_back();
-            line.field = row.field;
-            append(line.qemu, fmt::format("{}: {}", section, row.path));
-            merge(line, row.law, row.reason, row.absent);
-        }
+        for (const auto& row : table)
+            add(row.field, {}, fmt::format("{}: {}", section, row.path), row.law, row.reason, row.absent);
     }
-    [[nodiscard]] const std::vector<Line>& lines() const { return lines_; }
+    void add(std::string_view field, std::string_view xen, std::string_view qemu, Law law,
+             std::string_view reason, std::string_view absent = {}) {
+        auto found =
+            law == Law::one_way ? lines_.end() : std::ranges::find_if(lines_, [field](const Line& line) {
+                return line.field == field && line.law != Law::one_way;
+            });
+        if (found == lines_.end()) found = lines_.insert(found, {std::string(field), {}, {}, law, {}, {}});
+        append(found->xen, xen);
+        append(found->qemu, qemu);
+        append(found->conversion, reason);
+        append(found->absent, absent);
+        found->law = std::max(found->law, law);
+    }
+    [[nodiscard]] std::vector<Line> take() { return std::move(lines_); }
 
   private:
-    Line& line_of(const std::string& field) {
-        const auto found = std::ranges::find_if(
-            lines_, [&](const Line& line) { return line.field == field && line.law != Law::one_way; });
-        return found == lines_.end() ? lines_.emplace_back() : *found;
-    }
-    static void merge(Line& line, Law law, const std::string& reason, const std::string& absent) {
-        line.law = std::max(line.law, law);
-        append(line.conversion, reason);
-        append(line.absent, absent);
-    }
-
     std::vector<Line> lines_;
 };
 
@@ -106,15 +97,14 @@ std::vector<Line> all_lines() {
     joined.qemu("hpet", qemu::hpet_table());
     joined.qemu("piix4_pm", qemu::piix4_pm_table());
     joined.qemu("I440FX", qemu::host_bridge_table());
-    auto lines = joined.lines();
+    for (const auto& row : xen::xsave_table()) joined.add(row.field, row.place, {}, row.law, row.reason);
     for (const auto& msr : xen::msr_table())
-        lines.push_back({fmt::format("msr {}", msr.name),
-                         fmt::format("CPU_MSR[{:#x}]", msr.index),
-                         msr.field != nullptr ? "cpu: by the subsection that holds it" : "",
-                         msr.field != nullptr ? Law::exact : Law::one_way,
-                         std::string(msr.reason),
-                         {}});
-    return lines;
+        joined.add(msr.member != nullptr ? msr.field : msr.name,
+                   fmt::format("CPU_MSR[{:#x}] {}", msr.index, msr.name), {},
+                   msr.member != nullptr ? Law::exact : Law::one_way, msr.reason);
+    for (const auto& param : xen::param_table())
+        joined.add(param.name, fmt::format("HVM_PARAMS[{}]", param.index), {}, Law::one_way, param.reason);
+    return joined.take();
 }
 
 ExitCode run(bool json) {
