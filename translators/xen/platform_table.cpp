@@ -52,6 +52,12 @@ const RecordTable<Pic, hvm_hw_vpic>& pic_table() {
     static const RecordTable<Pic, hvm_hw_vpic> table = [] {
         auto master = ignore_row<Pic, hvm_hw_vpic>("which of the two", "PIC.is_master", shared,
                                                    "the record's instance says it: 0 is the master");
+        auto output = pic_bits(
+            "output", "int_output", ByteClaim{7, 1},
+            [](const hvm_hw_vpic& from, Pic& to) { to.output = from.int_output != 0; },
+            [](const Pic& from, hvm_hw_vpic& to) { to.int_output = from.output ? 1 : 0; });
+        output.law = Law::normal_form;
+        output.reason = "any non-zero value is asserted; written as 1";
         return RecordTable<Pic, hvm_hw_vpic>{
             PIC_BYTE(irr, irr),
             PIC_BYTE(imr, imr),
@@ -81,10 +87,7 @@ const RecordTable<Pic, hvm_hw_vpic>& pic_table() {
             PIC_FLAG(special_mask, special_mask_mode, shared),
             master,
             PIC_BYTE(elcr, elcr),
-            pic_bits(
-                "output", "int_output", ByteClaim{7, 1},
-                [](const hvm_hw_vpic& from, Pic& to) { to.output = from.int_output != 0; },
-                [](const Pic& from, hvm_hw_vpic& to) { to.int_output = from.output ? 1 : 0; })};
+            output};
     }();
     return table;
 }
