@@ -17,7 +17,7 @@ import re
 import sys
 import time
 
-TICK = re.compile(r"tick (\d+) up=(\d+\.\d+) date=(\d+) cpus=(\d+) disk=(\d+)/([0-9a-f]{8}) ping=(\d+) sum=([0-9a-f]{16})$")
+TICK = re.compile(r"tick (\d+) up=(\d+\.\d+) date=(\d+) cpus=(\d+) disk=(\d+)/(\w+) ping=(\d+) sum=([0-9a-f]{16})$")
 # The line that was being printed when the guest was stopped ends on the other side.
 FRAGMENT = re.compile(r"[0-9a-z=/. ]*$")
 PACE = 0.10  # of wall-clock rate
