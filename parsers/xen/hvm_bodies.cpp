@@ -107,7 +107,6 @@ Result<HvmBody> read_lapic(Bytes body, const Place& place) {
     if (!std::has_single_bit(lapic.base.timer_divisor) || lapic.base.timer_divisor > 128)
         return place.wrong("timer_divisor", 12, std::to_string(lapic.base.timer_divisor),
                            "a power of two, 1 to 128");
-    if (lapic.pad != 0) return out_of_range(place, "pad", 28, lapic.pad, "0");
     return lapic;
 }
 

@@ -26,7 +26,7 @@ namespace vmferry::xen {
 struct Lapic {
     hvm_hw_lapic base{};
     std::uint32_t pending_esr = 0;
-    std::uint32_t pad = 0;
+    std::uint32_t pad = 0;  ///< implicit in Xen, which does not look at it
 };
 
 /// CPU_XSAVE: the fixed head and the XSAVE area in standard format (512 legacy + 64 header + components).

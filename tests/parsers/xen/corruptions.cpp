@@ -449,7 +449,7 @@ TEST_CASE("hints say where a stream comes from") {
         return back.errors.front().hint;
     };
     CHECK(hint("LibxlFmt").find("libvirt sends it") != std::string::npos);
-    CHECK(hint("libvirt-xml\n \0 \r").find("save file of libvirt") != std::string::npos);
+    CHECK(hint("libvirt-xml\n ").find("save file of libvirt") != std::string::npos);
     CHECK(hint("QEVM").find("QEMU") != std::string::npos);
     CHECK(hint("GET / HTTP/1.1").empty());
 }

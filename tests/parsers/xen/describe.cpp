@@ -53,7 +53,7 @@ TEST_CASE("every bit of every HVM record is described exactly once") {
         const auto description = describe(record);
         CHECK(description.layer == "HVM_CONTEXT");
         CHECK(description.name == hvm_record_name(record.typecode));
-        std::vector<unsigned> bits(8 * record.length);
+        std::vector<unsigned> bits(std::size_t{8} * record.length);
         mark(description.fields, bits);
         const auto wrong = std::find_if(bits.begin(), bits.end(), [](unsigned n) { return n != 1; });
         CHECK_MESSAGE(wrong == bits.end(), description.name, ": byte ", (wrong - bits.begin()) / 8);
