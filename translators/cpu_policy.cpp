@@ -156,13 +156,12 @@ Result<std::string> cpu_argument(const xen::CpuidPolicy& policy, Accel accel, st
     if (policy.empty()) return cpu;
     VMFERRY_ASSIGN(const auto identity, cpu_identity(policy));
     const auto bits = guest_phys_bits(policy);
-    if (accel == Accel::tcg) {
-        cpu += fmt::format(",vendor={},family={},model={},stepping={}", identity.vendor, identity.family,
-                           identity.model, identity.stepping);
-        if (bits != 0) cpu += fmt::format(",phys-bits={}", bits);
-    } else if (bits != 0) {
-        cpu += fmt::format(",host-phys-bits-limit={}", bits);
-    }
+    // KVM runs on the host's own vendor; the rest of the identity is data that it shows, as for QEMU's named
+    // models. What cannot be shown is found by check_cpu().
+    if (accel == Accel::tcg) cpu += fmt::format(",vendor={}", identity.vendor);
+    cpu += fmt::format(",family={},model={},stepping={}", identity.family, identity.model, identity.stepping);
+    if (bits != 0)
+        cpu += fmt::format(",{}={}", accel == Accel::tcg ? "phys-bits" : "host-phys-bits-limit", bits);
     // A process that starts after the crossing asks CPUID anew: it must not find more than the kernel did.
     for (const auto& feature : named_features()) {
         if (accel == Accel::tcg && !feature.tcg) continue;

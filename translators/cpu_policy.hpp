@@ -24,7 +24,7 @@ struct CpuIdentity {
 /// Error (kind stream) for a policy without leaf 1 or with a vendor that no x86 CPU has.
 [[nodiscard]] Result<CpuIdentity> cpu_identity(const xen::CpuidPolicy& policy);
 
-/// QEMU's -cpu: the accelerator's fullest model, given the guest's identity (TCG; under KVM the host's own
+/// QEMU's -cpu: the accelerator's fullest model, given the guest's identity (under KVM the host's vendor
 /// remains), with every feature switched off that the guest did not see. `base` replaces the model and what
 /// follows it, if not empty (the operator's choice, taken as it is). Without a policy: the model alone.
 [[nodiscard]] Result<std::string> cpu_argument(const xen::CpuidPolicy& policy, Accel accel,

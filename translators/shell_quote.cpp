@@ -14,7 +14,9 @@ bool is_plain(char c) {
 }
 
 void append_quoted(std::string& out, std::string_view word) {
-    if (!word.empty() && std::ranges::all_of(word, is_plain)) {
+    // A first word with '=' would be an assignment.
+    const bool assigns = out.empty() && word.contains('=');
+    if (!word.empty() && !assigns && std::ranges::all_of(word, is_plain)) {
         out += word;
         return;
     }

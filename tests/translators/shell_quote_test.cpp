@@ -13,6 +13,7 @@ TEST_CASE("shell quoting: plain words stay as they are") {
     const std::vector<std::string> words{"qemu", "-M", "pc-i440fx-7.2,hpet=off", "file:/a_b"};
     CHECK(shell_quote(words) == "qemu -M pc-i440fx-7.2,hpet=off file:/a_b");
     CHECK(shell_quote(std::vector<std::string>{""}) == "''");
+    CHECK(shell_quote(std::vector<std::string>{"A=b", "c=d"}) == "'A=b' c=d");
     CHECK(shell_quote(std::vector<std::string>{"a'b c"}) == "'a'\\''b c'");
 }
 
