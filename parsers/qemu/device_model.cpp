@@ -19,7 +19,8 @@ using schema::Cut;
 using schema::Guess;
 
 constexpr std::size_t max_sections = 4096;
-constexpr std::uint32_t max_open_count = 4096;  // elements whose number is not in the stream: possible CPUs
+constexpr std::uint32_t max_open_count = 512;  // elements whose number is not in the stream: possible CPUs
+constexpr std::size_t max_searched = 1u << 20;
 
 // What a section head must look like to confirm that the section before it was cut in the right place.
 constexpr std::uint32_t max_plausible_id = 0xffff;
@@ -61,17 +62,33 @@ std::optional<Head> head_at(Bytes blob, std::size_t at) {
     return head;
 }
 
+/// A 00 that is not EOF at all has sections behind it, or in what was taken for payload.
+bool names_a_section(Bytes rest) {
+    rest = rest.first(std::min(rest.size(), max_searched));
+    for (std::size_t at = 0; at + 1 < rest.size(); ++at) {
+        const auto length = std::to_integer<std::size_t>(rest[at]);
+        if (rest.size() - at - 1 < length + 8) continue;
+        const auto name = as_text(rest.subspan(at + 1, length));
+        if (!is_name(name)) continue;
+        const auto* known = schema::find_section(name);
+        if (!known) continue;
+        const auto instance = load_be<std::uint32_t>(rest, at + 1 + length);
+        const auto version = load_be<std::uint32_t>(rest, at + 1 + length + 4);
+        if (instance <= max_plausible_instance && version >= known->spec->min_version &&
+            version <= known->spec->version)
+            return true;
+    }
+    return false;
+}
+
 enum class Follower { none, section, end, end_with_rest };
 
-Follower follower_at(Bytes blob, std::size_t at) {
+/// What follows at `at` a payload that was taken to begin at `start`.
+Follower follower_at(Bytes blob, std::size_t start, std::size_t at) {
     if (at >= blob.size()) return Follower::none;
     if (blob[at] == std::byte{0x00}) {
         if (at + 1 == blob.size()) return Follower::end;
-        // A 00 that is not EOF at all would leave sections behind it.
-        for (auto next = at + 1; next < blob.size(); ++next)
-            if (const auto head = head_at(blob, next); head && schema::find_section(head->idstr))
-                return Follower::none;
-        return Follower::end_with_rest;
+        return names_a_section(blob.subspan(start)) ? Follower::none : Follower::end_with_rest;
     }
     return head_at(blob, at) ? Follower::section : Follower::none;
 }
@@ -102,11 +119,14 @@ class Cutter {
         while (true) {
             if (at_ >= blob_.size())
                 return fail("device model", "type", at_, "the end of the blob", "a section or EOF (00)");
-            if (blob_[at_] == std::byte{0x00}) return tree;
+            if (blob_[at_] == std::byte{0x00}) {
+                tree.rest = blob_.size() - at_ - 1;
+                return tree;
+            }
             if (tree.sections.size() == max_sections)
                 return fail("device model", "sections", at_, "one more",
                             fmt::format("at most {}", max_sections));
-            VMFERRY_ASSIGN(auto section, read_section());
+            VMFERRY_ASSIGN(auto section, read_section(tree));
             if (tree.find(section.idstr, section.instance))
                 return stream_error(std::string(format_name), name_of(section), "idstr", section.offset,
                                     "the same section twice", "each once");
@@ -134,7 +154,7 @@ class Cutter {
                            section.version);
     }
 
-    Result<Section> read_section() {
+    Result<Section> read_section(const DeviceTree& before) {
         const auto head = head_at(blob_, at_);
         if (!head) return fail("section head", "type", at_, shown(blob_, at_), "a section or EOF (00)");
         Section section;
@@ -148,7 +168,7 @@ class Cutter {
             return fail(name_of(section), "idstr", at_, "a device that this version has no layout for",
                         "a known device");
         const auto start = at_ + head->size;
-        VMFERRY_ASSIGN(auto cut, cut_somehow(*known, section, start));
+        VMFERRY_ASSIGN(auto cut, cut_somehow(*known, section, start, before));
         section.length = cut.end - start;
         section.root = std::move(cut.root);
         at_ = cut.end;
@@ -156,8 +176,9 @@ class Cutter {
     }
 
     /// Tries every layout; exactly one may fit.
-    Result<Cut> cut_somehow(const schema::SectionSpec& known, const Section& section, std::size_t start) {
-        static constexpr schema::Layout usual[] = {0};
+    Result<Cut> cut_somehow(const schema::SectionSpec& known, const Section& section, std::size_t start,
+                            const DeviceTree& before) {
+        static constexpr schema::LayoutChoice usual[] = {{}};
         const auto record = name_of(section);
         std::optional<Error> furthest;
         std::optional<Candidate> best;
@@ -165,17 +186,18 @@ class Cutter {
         const auto keep = [&furthest](Error error) {
             if (!furthest || error.offset > furthest->offset) furthest = std::move(error);
         };
-        for (const auto layout :
-             known.layouts.empty() ? std::span<const schema::Layout>(usual) : known.layouts) {
+        for (const auto& choice :
+             known.layouts.empty() ? std::span<const schema::LayoutChoice>(usual) : known.layouts) {
+            if (!choice.unless_section.empty() && before.find(choice.unless_section)) continue;
             for (std::uint32_t open_count = 0; open_count <= max_open_count; ++open_count) {
-                auto cut = schema::cut_payload(*known.spec, section.version, Guess{layout, open_count}, blob_,
-                                               start, base_, record);
+                auto cut = schema::cut_payload(*known.spec, section.version, Guess{choice.layout, open_count},
+                                               blob_, start, base_, record);
                 if (!cut) {
                     keep(std::move(cut).error());
                     break;  // more elements need more bytes
                 }
                 const bool once = !cut->open_count_used;
-                const auto follower = follower_at(blob_, cut->end);
+                const auto follower = follower_at(blob_, start, cut->end);
                 if (follower == Follower::none) {
                     keep(does_not_fit(record, *cut));
                 } else if (!best || stronger(follower, best->follower)) {

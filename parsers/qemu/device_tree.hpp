@@ -68,6 +68,7 @@ struct Section {
 
 struct DeviceTree {
     std::vector<Section> sections;  ///< in wire order
+    std::uint64_t rest = 0;  ///< bytes behind EOF that were left unread (a Xen device model's blob only)
 
     [[nodiscard]] const Section* find(std::string_view idstr, std::uint32_t instance = 0) const;
     [[nodiscard]] Section* find(std::string_view idstr, std::uint32_t instance = 0);

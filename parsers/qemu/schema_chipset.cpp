@@ -126,13 +126,13 @@ constexpr FieldSpec i2c_bus_fields[] = {u8("saved_address")};
 constexpr Spec i2c_bus_vmsd{"i2c_bus", 1, 1, i2c_bus_fields};
 
 // piix4_pm's properties: is the SMBus state migrated (not for machine types up to 3.1, which Xen's "xenfv"
-// is), does the hot-plug controller serve buses behind bridges (256 selectors instead of one), and does it
-// know ACPI indices.
+// is; these have no PCIHost section either, up to 5.0), does the hot-plug controller serve buses behind
+// bridges (256 selectors instead of one), and does it know ACPI indices (since 6.2).
 constexpr Layout smbus = 1;
 constexpr Layout bridges = 2;
 constexpr Layout index = 4;
-constexpr Layout piix4_pm_layouts[] = {0,     bridges,         bridges | index,
-                                       smbus, smbus | bridges, smbus | bridges | index};
+constexpr LayoutChoice piix4_pm_layouts[] = {
+    {0, "PCIHost"}, {bridges, "PCIHost"}, {smbus}, {smbus | bridges}, {smbus | bridges | index}};
 
 constexpr FieldSpec i2c_slave_fields[] = {u8("address")};
 constexpr Spec i2c_slave_vmsd{"I2CSlave", 1, 1, i2c_slave_fields};

@@ -5,7 +5,7 @@ namespace {
 
 /// qemu-system-x86_64; without it qemu-system-i386, which is what Xen's own build of QEMU is.
 constexpr Layout wide = 1;
-constexpr Layout widths[] = {0, wide};
+constexpr LayoutChoice widths[] = {{0}, {wide}};
 
 constexpr FieldSpec exception_index_fields[] = {i32("exception_index")};
 constexpr Spec exception_index_vmsd{"cpu_common/exception_index", 1, 1, exception_index_fields};

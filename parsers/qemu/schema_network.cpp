@@ -194,7 +194,7 @@ constexpr Spec e1000e_tx_vmsd{"e1000e-tx", 1, 1, e1000e_tx_fields};
 
 // Since 8.1, but not for older machine types.
 constexpr Layout timer_adjustment = 1;
-constexpr Layout e1000e_layouts[] = {0, timer_adjustment};
+constexpr LayoutChoice e1000e_layouts[] = {{0}, {timer_adjustment}};
 
 constexpr FieldSpec e1000e_fields[] = {structure("parent_obj[0]", pcie_device),
                                        structure("parent_obj[1]", msix_vmsd),

@@ -29,11 +29,8 @@ constexpr FieldSpec ac97_fields[] = {structure("dev", pci_device),
                                      buffer("mixer_data", 256)};
 constexpr Spec ac97_vmsd{"ac97", 3, 3, ac97_fields};
 
-constexpr FieldSpec sb16_fields[] = {u32("irq"),
-                                     u32("dma"),
-                                     u32("hdma"),
-                                     u32("port"),
-                                     u32("ver"),
+// The first 20 bytes are properties, not state; 7.2 still gives them names.
+constexpr FieldSpec sb16_fields[] = {unused("unused", 20),
                                      i32("in_index"),
                                      i32("out_data_len"),
                                      i32("fmt_stereo"),

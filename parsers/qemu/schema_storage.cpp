@@ -24,7 +24,7 @@ constexpr FieldSpec ide_bus_error_fields[] = {i32("error_status"), i64("retry_se
 constexpr Spec ide_bus_error_vmsd{"ide_bus/error", 2, 1, ide_bus_error_fields};
 constexpr const Spec* ide_bus_subsections[] = {&ide_bus_error_vmsd};
 
-constexpr FieldSpec ide_bus_fields[] = {u8("cmd"), u8("unit")};
+constexpr FieldSpec ide_bus_fields[] = {u8("cmd"), u8("unit").between(0, 1)};
 constexpr Spec ide_bus_vmsd{"ide_bus", 1, 1, ide_bus_fields, ide_bus_subsections};
 
 // io_buffer is 256 sectors and 4 bytes, whatever part of it is in use.
@@ -39,14 +39,26 @@ constexpr FieldSpec gesn_state_fields[] = {flag("events.new_media"), flag("event
 constexpr Spec gesn_state_vmsd{"ide_drive/atapi/gesn_state", 1, 1, gesn_state_fields};
 constexpr const Spec* ide_drive_subsections[] = {&pio_state_vmsd, &tray_state_vmsd, &gesn_state_vmsd};
 
-constexpr FieldSpec ide_drive_fields[] = {
-    i32("mult_sectors"), i32("identify_set"), buffer("identify_data", 512).when("identify_set"),
-    u8("feature"),       u8("error"),         u32("nsector"),
-    u8("sector"),        u8("lcyl"),          u8("hcyl"),
-    u8("hob_feature"),   u8("hob_sector"),    u8("hob_nsector"),
-    u8("hob_lcyl"),      u8("hob_hcyl"),      u8("select"),
-    u8("status"),        u8("lba48"),         u8("sense_key"),
-    u8("asc"),           u8("cdrom_changed")};
+constexpr FieldSpec ide_drive_fields[] = {i32("mult_sectors"),
+                                          i32("identify_set").between(0, 1),
+                                          buffer("identify_data", 512).when("identify_set"),
+                                          u8("feature"),
+                                          u8("error"),
+                                          u32("nsector"),
+                                          u8("sector"),
+                                          u8("lcyl"),
+                                          u8("hcyl"),
+                                          u8("hob_feature"),
+                                          u8("hob_sector"),
+                                          u8("hob_nsector"),
+                                          u8("hob_lcyl"),
+                                          u8("hob_hcyl"),
+                                          u8("select"),
+                                          u8("status"),
+                                          u8("lba48"),
+                                          u8("sense_key"),
+                                          u8("asc"),
+                                          u8("cdrom_changed")};
 constexpr Spec ide_drive_vmsd{"ide_drive", 3, 3, ide_drive_fields, ide_drive_subsections};
 
 constexpr FieldSpec ide_fields[] = {

@@ -41,10 +41,20 @@ constexpr Spec xhci_port_vmsd{"xhci-port", 1, 1, xhci_port_fields};
 constexpr FieldSpec xhci_slot_fields[] = {flag("enabled"), flag("addressed")};
 constexpr Spec xhci_slot_vmsd{"xhci-slot", 1, 1, xhci_slot_fields};
 
-constexpr FieldSpec xhci_intr_fields[] = {
-    u32("iman"),     u32("imod"),      u32("erstsz"),         u32("erstba_low"), u32("erstba_high"),
-    u32("erdp_low"), u32("erdp_high"), flag("msix_used"),     flag("er_pcs"),    u64("er_start"),
-    u32("er_size"),  u32("er_ep_idx"), flag("er_full_unused")};
+// With er_full_unused set a buffer of events would follow; no release since 2.9 sets it.
+constexpr FieldSpec xhci_intr_fields[] = {u32("iman"),
+                                          u32("imod"),
+                                          u32("erstsz"),
+                                          u32("erstba_low"),
+                                          u32("erstba_high"),
+                                          u32("erdp_low"),
+                                          u32("erdp_high"),
+                                          flag("msix_used"),
+                                          flag("er_pcs"),
+                                          u64("er_start"),
+                                          u32("er_size"),
+                                          u32("er_ep_idx"),
+                                          flag("er_full_unused").between(0, 0)};
 constexpr Spec xhci_intr_vmsd{"xhci-intr", 1, 1, xhci_intr_fields};
 
 constexpr FieldSpec xhci_ring_fields[] = {u64("dequeue"), flag("ccs")};

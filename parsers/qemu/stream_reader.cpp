@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <optional>
+#include <unordered_set>
 
 #include "parsers/qemu/configuration.hpp"
 #include "parsers/qemu/cursor.hpp"
@@ -179,6 +180,7 @@ Result<std::size_t> StreamReader::State::read_blocks(Bytes in, std::size_t at,
         return fail(record, "flags", at, fmt::format("{:#05x}", word & page_flags_mask),
                     "the list of RAM blocks (MEM_SIZE, 0x004)");
     auto left = word & ~page_flags_mask;
+    std::vector<std::size_t> starts;
     while (left != 0) {
         if (out.size() == max_ram_blocks)
             return fail(record, "count", cursor.at(), "one more block",
@@ -195,12 +197,16 @@ Result<std::size_t> StreamReader::State::read_blocks(Bytes in, std::size_t at,
             block.used_length > max_block_length)
             return fail(record, "used_length", cursor.at() - 8, fmt::format("{:#x}", block.used_length),
                         fmt::format("whole pages, at most the {:#x} bytes of the total that are left", left));
-        if (std::ranges::any_of(out, [&](const RamBlock& other) { return other.idstr == block.idstr; }))
-            return fail(record, "idstr", start, fmt::format("\"{}\" twice", block.idstr), "each block once");
+        starts.push_back(start);
         left -= block.used_length;
         out.push_back(std::move(block));
     }
     if (out.empty()) return fail(record, "total", at, "0 bytes", "a machine with memory");
+    std::unordered_set<std::string_view> names;
+    for (std::size_t i = 0; i < out.size(); ++i)
+        if (!names.insert(out[i].idstr).second)
+            return fail(record, "idstr", starts[i], fmt::format("\"{}\" twice", out[i].idstr),
+                        "each block once");
     return cursor.at();
 }
 

@@ -57,8 +57,10 @@ using Result = std::expected<T, Error>;
 #define VMFERRY_CONCAT2(a, b) a##b
 #define VMFERRY_CONCAT(a, b) VMFERRY_CONCAT2(a, b)
 // VMFERRY_ASSIGN(auto header, read_header(…)): declares the value, or leaves with the error.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 #define VMFERRY_ASSIGN(declaration, expression)                                               \
     auto VMFERRY_CONCAT(vmferry_assign_, __LINE__) = (expression);                            \
     if (!VMFERRY_CONCAT(vmferry_assign_, __LINE__))                                           \
         return std::unexpected(std::move(VMFERRY_CONCAT(vmferry_assign_, __LINE__)).error()); \
     declaration = std::move(*VMFERRY_CONCAT(vmferry_assign_, __LINE__))
+// NOLINTEND(bugprone-macro-parentheses)

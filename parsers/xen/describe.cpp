@@ -134,6 +134,7 @@ struct Describer {
                                 "EMULATOR_XENSTORE_DATA",
                                 {text("emulator_id", emulator_name(r.emulator)), decimal("index", r.index)}};
         std::vector<Field> entries;
+        entries.reserve(r.entries.size());
         for (const auto& [key, value] : r.entries) entries.push_back(text(key, value));
         description.fields.push_back(group("entries", std::move(entries)));
         return description;

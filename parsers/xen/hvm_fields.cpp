@@ -192,12 +192,12 @@ constexpr LapicRegister lapic_registers[] = {
 };
 constexpr auto lapic_regs = [] {
     std::array<FieldSpec, 128> specs{};
-    for (std::uint16_t i = 0; i < 64; ++i) {
-        const auto at = static_cast<std::uint16_t>(16 * i);
-        specs[2 * i] = {"reserved", at, 4, Show::reserved};
+    for (std::size_t i = 0; i < specs.size(); i += 2) {
+        const auto at = static_cast<std::uint16_t>(8 * i);
+        specs[i] = {"reserved", at, 4, Show::reserved};
         for (const auto& known : lapic_registers)
-            if (known.at == at) specs[2 * i] = {known.name, at, 4};
-        specs[2 * i + 1] = {"padding", static_cast<std::uint16_t>(at + 4), 12, Show::reserved};
+            if (known.at == at) specs[i] = {known.name, at, 4};
+        specs[i + 1] = {"padding", static_cast<std::uint16_t>(at + 4), 12, Show::reserved};
     }
     return specs;
 }();

@@ -9,8 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
-#include <functional>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -21,9 +19,7 @@
 #include <unistd.h>
 
 #include "proxy/convert.hpp"
-#include "proxy/input_buffer.hpp"
-#include "tools/bench/generated_destination.hpp"
-#include "tools/bench/stream_checker.hpp"
+#include "tools/bench/page_path_run.hpp"
 #include "tools/bench/xen_stream_frame.hpp"
 #include "tools/bench/xen_stream_generator.hpp"
 
@@ -34,18 +30,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Peak resident memory of this process, in KiB.
-unsigned long peak_kib() {
-    std::ifstream status("/proc/self/status");
-    for (std::string word; status >> word;)
-        if (word == "VmHWM:") {
-            unsigned long value = 0;
-            status >> value;
-            return value;
-        }
-    return 0;
 }
 
 sockaddr_in loopback(std::uint16_t port) {
@@ -91,65 +75,14 @@ Result<void> write_all(int fd, Bytes bytes) {
     return {};
 }
 
-// Everything up to the end of the input; a generated stream has no device state, and so no end of its own.
-Result<CrossingCounters> relay(const ByteSource& source, const BatchSink& sink, const GuestLayout& layout,
-                               std::size_t read_size) {
-    AuditReport audit;
-    Crossing crossing({}, audit);
-    InputBuffer input(read_size);
-    OutputBatch out;
-    for (;;) {
-        if (crossing.state() == Crossing::State::wants_destination) {
-            auto target = destination_for(layout);
-            VMFERRY_TRY(crossing.set_destination(std::move(target.plan), std::move(target.twin), out));
-        }
-        VMFERRY_ASSIGN(const auto progress, crossing.advance(input.unread(), out));
-        if (!out.empty()) VMFERRY_TRY(sink(out));
-        out.clear();
-        input.consume(progress.consumed);
-        if (progress.need == 0) continue;
-        const auto space = input.space(progress.need);
-        VMFERRY_ASSIGN(const auto got, source(space.first(std::min(space.size(), read_size))));
-        if (got == 0) return crossing.counters();
-        input.arrived(got);
-    }
-}
-
-Result<void> run_memory(const GuestLayout& layout, unsigned long limit_mib) {
-    const auto frame = bare_frame();
-    XenStreamGenerator generator(layout, frame.prelude, frame.tail);
-    Bytes rest;
-    const ByteSource source = [&](std::span<std::byte> into) -> Result<std::size_t> {
-        if (rest.empty()) rest = generator.next();
-        const auto n = std::min(into.size(), rest.size());
-        std::memcpy(into.data(), rest.data(), n);
-        rest = rest.subspan(n);
-        return n;
-    };
-    StreamChecker checker;
-    const BatchSink sink = [&](const OutputBatch& batch) -> Result<void> {
-        for (const auto& piece : batch.pieces())
-            VMFERRY_TRY(checker.take({static_cast<const std::byte*>(piece.iov_base), piece.iov_len}));
-        return {};
-    };
+Result<void> run_memory(const GuestLayout& layout) {
     const auto start = Clock::now();
-    VMFERRY_ASSIGN(const auto counters, relay(source, sink, layout, 1u << 20));
-    const auto seconds = seconds_since(start);
-    const auto peak = peak_kib();
+    VMFERRY_ASSIGN(const auto counters, carry_generated_guest(layout));
     fmt::print(
         "guest_mib={} passes={} bytes_in={} bytes_out={} pages={} zero={} held={} seconds={:.2f} "
         "peak_kib={}\n",
         layout.ram_bytes >> 20, counters.passes, counters.bytes_in, counters.bytes_out, counters.pages,
-        counters.zero_pages, counters.held_pages, seconds, peak);
-    if (counters.populated * page_size + 0x20000 != layout.ram_bytes || counters.passes != layout.passes)
-        return environment_error("page path", "counting the guest's RAM",
-                                 fmt::format("{}", counters.populated), "every frame");
-    if (checker.pages() + counters.held_pages + counters.dropped_pages != counters.pages)
-        return environment_error("page path", "counting pages", fmt::format("{}", checker.pages()),
-                                 fmt::format("{}", counters.pages));
-    if (limit_mib > 0 && peak > limit_mib << 10)
-        return environment_error("page path", "staying in its memory", fmt::format("{} KiB", peak),
-                                 fmt::format("at most {} MiB", limit_mib));
+        counters.zero_pages, counters.held_pages, seconds_since(start), peak_resident_kib());
     return {};
 }
 
@@ -157,9 +90,9 @@ Result<void> run_relay(std::uint16_t listen, std::uint16_t connect, const GuestL
                        std::size_t read_size) {
     VMFERRY_ASSIGN(const int in, accept_one(listen));
     VMFERRY_ASSIGN(const int out, connect_to(connect));
-    VMFERRY_ASSIGN(const auto counters, relay(source_from_fd(in), sink_to_fd(out), layout, read_size));
+    VMFERRY_ASSIGN(const auto counters, carry_pages(source_from_fd(in), sink_to_fd(out), layout, read_size));
     fmt::print(stderr, "relayed {} pages ({} zero), {} bytes in, {} out, peak {} KiB\n", counters.pages,
-               counters.zero_pages, counters.bytes_in, counters.bytes_out, peak_kib());
+               counters.zero_pages, counters.bytes_in, counters.bytes_out, peak_resident_kib());
     ::close(out);
     ::close(in);
     return {};
@@ -191,7 +124,6 @@ Result<void> run_receive(std::uint16_t port) {
 int run(int argc, char** argv) {
     GuestLayout layout;
     std::uint64_t gib = 0, mib = 2048;
-    unsigned long limit_mib = 0;
     std::uint16_t listen = 0, connect = 0;
     std::size_t read_size = 1u << 20;
 
@@ -206,7 +138,6 @@ int run(int argc, char** argv) {
         return command;
     };
     auto* memory = guest(app.add_subcommand("memory"));
-    memory->add_option("--limit-mib", limit_mib, "fail above this peak");
     auto* relaying = guest(app.add_subcommand("relay"));
     relaying->add_option("--listen", listen)->required();
     relaying->add_option("--connect", connect)->required();
@@ -221,7 +152,7 @@ int run(int argc, char** argv) {
     std::ignore = std::signal(SIGPIPE, SIG_IGN);
     layout.ram_bytes = gib > 0 ? gib << 30 : mib << 20;
     const auto act = [&]() -> Result<void> {
-        if (*memory) return run_memory(layout, limit_mib);
+        if (*memory) return run_memory(layout);
         if (*relaying) return run_relay(listen, connect, layout, read_size);
         if (*receiving) return run_receive(listen);
         if (*generating) return run_generate(STDOUT_FILENO, layout);

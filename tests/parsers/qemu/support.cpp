@@ -15,7 +15,7 @@ namespace {
 
 class Rewriter {
   public:
-    explicit Rewriter(ReadBack& out) : result_(out), out_(out.rewritten) {}
+    Rewriter(ReadBack& out, bool trim) : result_(out), out_(out.rewritten), trim_(trim) {}
 
     void operator()(const FileHeader&) { write_file_header(out_); }
     void operator()(const Configuration& c) { write_configuration(out_, c.machine, c.subsections); }
@@ -28,6 +28,7 @@ class Rewriter {
         part.end ? write_ram_end_head(out_, part.section_id) : write_ram_part_head(out_, part.section_id);
     }
     void operator()(const RamPage& page) {
+        if (trim_ && !page.named && ++left_out_ % 64 != 0) return;
         const std::string name = page.named ? blocks_.at(page.block).idstr : "";
         if (page.data.empty()) {
             ++result_.zero_pages;
@@ -51,6 +52,8 @@ class Rewriter {
   private:
     ReadBack& result_;
     Buffer& out_;
+    bool trim_;
+    std::size_t left_out_ = 0;
     std::vector<RamBlock> blocks_;
 };
 
@@ -208,9 +211,9 @@ BuiltStream build_stream() {
     return out;
 }
 
-ReadBack read_all(Bytes bytes, const std::function<std::size_t(std::size_t)>& chunk) {
+ReadBack read_all(Bytes bytes, const std::function<std::size_t(std::size_t)>& chunk, bool trim) {
     ReadBack out;
-    Rewriter rewrite(out);
+    Rewriter rewrite(out, trim);
     StreamReader reader;
     std::size_t start = 0;
     std::size_t end = chunk ? 0 : bytes.size();
@@ -246,6 +249,10 @@ ReadBack read_all(Bytes bytes, const std::function<std::size_t(std::size_t)>& ch
             end = std::min(bytes.size(), end + chunk(in.size()));
         } while (end - start < step->need && end < bytes.size());
     }
+}
+
+Buffer load_trimmed(const std::string& name) {
+    return read_all(load_capture(name), {}, true).rewritten;
 }
 
 std::string difference(const Struct& a, const Struct& b, const std::vector<std::string>& renamed,

@@ -42,7 +42,10 @@ struct ReadBack {
     std::size_t largest_need = 0;  ///< before the device state
     std::optional<Error> error;    ///< what the reader refused, or what was truncated
 };
-[[nodiscard]] ReadBack read_all(Bytes bytes, const std::function<std::size_t(std::size_t)>& chunk = {});
+[[nodiscard]] ReadBack read_all(Bytes bytes, const std::function<std::size_t(std::size_t)>& chunk = {},
+                                bool trim = false);
+/// A recorded stream with one in 64 of those pages that do not name their block.
+[[nodiscard]] Buffer load_trimmed(const std::string& name);
 
 /// Empty if equal in every name, type, count and byte; otherwise the first place that differs. `renamed`
 /// lists field names of `a` that may have another name or type in `b`.
