@@ -36,8 +36,9 @@ constexpr std::array rules{
     // ---- local APICs ----
     Rule{"apic-ids", impossible, records, "A vCPU has another APIC id than the destination gives it.",
          "Do not change APIC ids in the guest; report it, if you have not."},
-    Rule{"apic-base", impossible, records, "The guest has moved its local APIC; QEMU's stays at 0xFEE00000.",
-         "Do not move the local APIC in the guest."},
+    Rule{"apic-base", impossible, records,
+         "The guest has moved an APIC; QEMU's stay at 0xFEE00000 and 0xFEC00000.",
+         "Do not move APICs in the guest."},
     Rule{"x2apic-under-tcg", risk, records,
          "The guest runs its local APICs in x2APIC mode, which TCG has only since QEMU 9.0.",
          "Use a destination with KVM or QEMU 9.0, or boot the guest with nox2apic."},

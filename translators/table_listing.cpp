@@ -48,7 +48,7 @@ class Listing {
     template <typename Neutral>
     void qemu(std::string_view section, const qemu::Table<Neutral>& table) {
         for (const auto& row : table) {
-            const auto place = fmt::format("{}: {}", section, row.path);
+            const auto place = row.path.empty() ? std::string{} : fmt::format("{}: {}", section, row.path);
             const bool of_machine = row.field != "template" && row.field != "device";
             if (!row.read && !row.write && !of_machine) {
                 alone({row.field, {}, place, row.law, row.reason, {}});

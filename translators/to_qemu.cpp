@@ -37,12 +37,17 @@ void check_apics(const Machine& machine, const Plan& plan, AuditReport& audit) {
         constexpr std::uint64_t page = 0xFFFFFF000;
         if ((lapic.base_msr & page) != 0xFEE00000)
             audit.violated("apic-base", fmt::format("vCPU {}: {:#x}", number, lapic.base_msr));
+        if (lapic.pending_esr != 0)
+            audit.adapted(fmt::format("vCPU {}", number),
+                          fmt::format("pending LAPIC errors {:#x} are lost", lapic.pending_esr));
         if (plan.accel == Accel::tcg && lapic.x2apic())
             audit.violated("x2apic-under-tcg", fmt::format("vCPU {}", number));
         if (plan.accel == Accel::tcg && (lapic.lvt[0] >> 17 & 3) == 2)
             audit.violated("tsc-deadline-under-tcg",
                            fmt::format("vCPU {}: LVT timer {:#x}", number, lapic.lvt[0]));
     }
+    if (machine.ioapic.base != 0xFEC00000)
+        audit.violated("apic-base", fmt::format("I/O APIC: {:#x}", machine.ioapic.base));
 }
 
 void check_tsc(const Machine& machine, Accel accel, AuditReport& audit) {

@@ -125,7 +125,9 @@ const Table<Lapic>& apic_table() {
             semantic<Lapic>("initial_count_load_time", "lapic.expiry_ns", "the instant"),
             semantic<Lapic>("next_time", "lapic.expiry_ns", "as timer_expiry"),
             expiry_row(),
-            sipi_row()};
+            sipi_row(),
+            no_place<Lapic>("lapic.version", "QEMU's is the same: 0x14 with six LVT entries"),
+            no_place<Lapic>("lapic.pending_esr", "errors not yet made visible: reported, and lost")};
     }();
     return table;
 }
@@ -153,29 +155,33 @@ const Table<IoApic>& ioapic_table() {
             scalar_row<IoApic>("ioapic.id", "id", VMFERRY_MEMBER(id)),
             scalar_row<IoApic>("ioapic.register_select", "ioregsel", VMFERRY_MEMBER(register_select)),
             from_template<IoApic>("unused", "was a base address, always 0xFEC00000"),
-            scalar_row<IoApic>("ioapic.level_asserted", "irr", VMFERRY_MEMBER(level_asserted)), entries};
+            scalar_row<IoApic>("ioapic.level_asserted", "irr", VMFERRY_MEMBER(level_asserted)),
+            entries,
+            no_place<IoApic>("ioapic.base", "0xFEC00000; another one is refused")};
     }();
     return table;
 }
 
 const Table<Pic>& pic_table() {
 #define PIC(field, path) scalar_row<Pic>("pic." #field, path, VMFERRY_MEMBER(field))
-    static const Table<Pic> table = {PIC(lines, "last_irr"),
-                                     PIC(irr, "irr"),
-                                     PIC(imr, "imr"),
-                                     PIC(isr, "isr"),
-                                     PIC(lowest_plus_one, "priority_add"),
-                                     PIC(vector_base, "irq_base"),
-                                     PIC(read_isr, "read_reg_select"),
-                                     PIC(poll, "poll"),
-                                     PIC(special_mask, "special_mask"),
-                                     PIC(init_step, "init_state"),
-                                     PIC(auto_eoi, "auto_eoi"),
-                                     PIC(rotate_on_auto_eoi, "rotate_on_auto_eoi"),
-                                     PIC(special_fully_nested, "special_fully_nested_mode"),
-                                     PIC(expects_icw4, "init4"),
-                                     PIC(single, "single_mode"),
-                                     PIC(elcr, "elcr")};
+    static const Table<Pic> table = {
+        PIC(lines, "last_irr"),
+        PIC(irr, "irr"),
+        PIC(imr, "imr"),
+        PIC(isr, "isr"),
+        PIC(lowest_plus_one, "priority_add"),
+        PIC(vector_base, "irq_base"),
+        PIC(read_isr, "read_reg_select"),
+        PIC(poll, "poll"),
+        PIC(special_mask, "special_mask"),
+        PIC(init_step, "init_state"),
+        PIC(auto_eoi, "auto_eoi"),
+        PIC(rotate_on_auto_eoi, "rotate_on_auto_eoi"),
+        PIC(special_fully_nested, "special_fully_nested_mode"),
+        PIC(expects_icw4, "init4"),
+        PIC(single, "single_mode"),
+        PIC(elcr, "elcr"),
+        no_place<Pic>("pic.output", "follows from IRR, ISR and IMR; interrupt_request() tells TCG")};
 #undef PIC
     return table;
 }

@@ -182,6 +182,11 @@ CpuRow sysenter_cs_row() {
 }
 CpuRow rflags_row() {
     auto row = normal_form(REGISTER(rflags, "env.eflags"), "bit 1 is always set (SDM vol. 1, 3.4.3)");
+    row.read = [](const CpuRow& self, const Context&, const Section& from, Vcpu& to) -> Result<void> {
+        VMFERRY_ASSIGN(const auto flags, from.get(self.path));
+        to.rflags = flags | 2;
+        return {};
+    };
     row.write = [](const CpuRow& self, const Context&, const Vcpu& from, Section& to) {
         return to.set(self.path, from.rflags | 2);
     };
@@ -227,6 +232,10 @@ Table<Vcpu> claims() {
                     Law::exact),
         semantic<T>("+cpu/tsc_khz", "tsc_khz", "write_run_state(): KVM only: TCG cannot scale the TSC"),
         from_template<T>("+cpu/xss", "Xen allows 0 only"),
+        no_place<T>("vcpu.fpu.mxcsr_mask", "the mask of the processor that it runs on"),
+        no_place<T>("vcpu.extended.xcr0_accumulated", "follows from XCR0 in QEMU"),
+        no_place<T>("mtrr.capabilities",
+                    "QEMU's is the same: 8 variable ranges, fixed ranges, write-combining"),
         from_template<T>("env.fpregs_format_vmstate", "0: the only format there is"),
         from_template<T>("env.a20_mask", "A20 is always open on Xen, and after the reset of a PC"),
         from_template<T>("env.smbase", "Xen HVM guests have no SMM"),
@@ -326,7 +335,7 @@ const Table<Vcpu>& cpu_table() {
             REGISTER(tsc, "env.tsc"),
             REGISTER(fpu.control, "env.fpuc"),
             REGISTER(fpu.status, "env.fpus_vmstate"),
-            REGISTER(fpu.tag, "env.fptag_vmstate"),
+            normal_form(REGISTER(fpu.tag, "env.fptag_vmstate"), "8 of 16 bits have a meaning"),
             REGISTER(fpu.mxcsr, "env.mxcsr"),
             fpregs_row(),
             vector_row("fpu.xmm", "env.xmm_regs[0]", VMFERRY_MEMBER(fpu.xmm)),

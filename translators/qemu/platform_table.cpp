@@ -189,7 +189,9 @@ const Table<Hpet>& hpet_table() {
         HPET_TIMER(1);
         HPET_TIMER(2);
 #undef HPET_TIMER
-        rows.push_back(from_template<Hpet>("num_timers", "3, as in Xen; checked by the loader"));
+        // The name changed with QEMU 10.
+        for (const char* name : {"num_timers", "num_timers_save"})
+            rows.push_back(from_template<Hpet>(name, "3, as in Xen; checked by the loader"));
         rows.push_back(from_template<Hpet>("+hpet/rtc_irq_level", "follows the RTC's interrupt"));
         Row<Hpet> offset{
             .field = "hpet.counter (running)",
@@ -213,6 +215,7 @@ const Table<Hpet>& hpet_table() {
             return {};
         };
         rows.push_back(offset);
+        rows.push_back(no_place<Hpet>("hpet.capability", "QEMU's own, with its 10 ns (rule hpet-tick)"));
         return rows;
     }();
     return table;
@@ -270,6 +273,7 @@ const Table<InterruptWires>& piix3_table() {
                                      "copy_device(): device model: the rest of the PCI device"),
             semantic<InterruptWires>("pci_irq_levels_vmstate", "wires.pci",
                                      "write_pci_lines(): 1 where PCIBUS.irq_count is not 0"),
+            no_place<InterruptWires>("wires.isa", "shown by pic.lines and ioapic.level_asserted"),
             semantic<InterruptWires>("+PIIX3/rcr", "device",
                                      "copy_device(): device model: reset control register")};
     }();

@@ -97,6 +97,11 @@ template <typename Neutral>
 Row<Neutral> semantic(std::string path, std::string field, std::string how, Law law = Law::one_way) {
     return {.field = std::move(field), .path = std::move(path), .law = law, .reason = std::move(how)};
 }
+/// A field of the machine that QEMU's sections have no place for.
+template <typename Neutral>
+Row<Neutral> no_place(std::string field, std::string why) {
+    return {.field = std::move(field), .path = {}, .law = Law::one_way, .reason = std::move(why)};
+}
 /// The field keeps what the template holds.
 template <typename Neutral>
 Row<Neutral> from_template(std::string path, std::string why) {
