@@ -101,9 +101,12 @@ constexpr Dispensable dispensables[] = {
     {leaf1_edx, 9, platform},        // APIC enabled, mirrors the APIC base MSR
     {leaf1_edx, 28, topology},       // HTT
     {leaf6_eax, 2, hint},            // ARAT: the timer keeps running in C states
-    {leaf6_eax, 0, thermal},        {leaf6_eax, 1, thermal}, {leaf7_ebx, 6, hint},  // FDP_EXCPTN_ONLY
-    {leaf7_ebx, 9, hint},                                                           // ERMS
-    {leaf7_ebx, 13, hint},     // FPU CS and DS deprecated
+    {leaf6_eax, 0, thermal},
+    {leaf6_eax, 1, thermal},
+    {leaf7_ebx, 6, hint},   // FDP_EXCPTN_ONLY
+    {leaf7_ebx, 9, hint},   // ERMS
+    {leaf7_ebx, 13, hint},  // FPU CS and DS deprecated
+    {leaf7_ebx, 22, "PCOMMIT, which TCG once showed and no CPU ever had"},
     {leaf7_ecx, 4, platform},  // OSPKE mirrors CR4
     {leaf7_edx, 4, hint},      // FSRM
     {leaf7_edx, 10, hint},     // MD_CLEAR: VERW exists on every CPU

@@ -143,7 +143,7 @@ struct Vcpu {
     std::uint64_t efer = 0, star = 0, lstar = 0, cstar = 0, fmask = 0, kernel_gs_base = 0, tsc_aux = 0;
     std::uint64_t tsc = 0;  ///< what RDTSC gives at the instant
     std::uint64_t tsc_adjust = 0;
-    std::uint64_t spec_ctrl = 0, virt_spec_ctrl = 0, pkrs = 0, bndcfgs = 0, xss = 0;
+    std::uint64_t spec_ctrl = 0, virt_spec_ctrl = 0, pkrs = 0, bndcfgs = 0;
     Fpu fpu;
     std::optional<ExtendedState> extended;  ///< nothing: the source said nothing about XSAVE state
     PendingEvent event;

@@ -68,6 +68,19 @@ void check_hpet(const Machine& machine, const qemu::Snapshot& twin, AuditReport&
         audit.violated("hpet-absent", fmt::format("its configuration is {:#x}", machine.hpet->configuration));
 }
 
+/// Xen's PCI wires repeat what the devices hold; the devices' own word is taken, and a difference reported.
+void compare_wires(const Machine& machine, std::span<const PciDevice> devices, AuditReport& audit) {
+    std::array<std::uint64_t, 2> held{};
+    for (const auto& device : devices)
+        for (unsigned pin = 0; pin < 4; ++pin)
+            if (device.asserted[pin] && !device.interrupts_disabled())
+                held[device.device / 16] |= std::uint64_t{1} << (device.device % 16 * 4 + pin);
+    if (held != machine.wires.pci)
+        audit.adapted("PCI interrupt lines",
+                      fmt::format("{:#x}:{:#x} on Xen's wires, {:#x}:{:#x} at the devices",
+                                  machine.wires.pci[1], machine.wires.pci[0], held[1], held[0]));
+}
+
 /// From Xen's platform to QEMU's; everything that needs more than one field.
 void adapt(Machine& machine, const XenSource& source, const Plan& plan, AuditReport& audit) {
     const auto devices = pci_devices(source.device_model);
@@ -82,11 +95,13 @@ void adapt(Machine& machine, const XenSource& source, const Plan& plan, AuditRep
         if (const auto done = rebuild_variable_mtrrs(vcpu.mtrr); !done.empty()) audit.adapted(subject, done);
         if (!vcpu.online) audit.carried(subject, "is offline and waits for SIPI");
     }
+    compare_wires(machine, devices, audit);
     fold_interrupts(machine, devices, audit);
     deliver_level_interrupts(machine);
     for (std::size_t n = 0; n < machine.pit.channels.size(); ++n)
         if (const auto mode = machine.pit.channels[n].mode; sanitise(machine.pit.channels[n]))
-            audit.adapted("PIT", fmt::format("channel {} was never programmed (mode {:#x})", n, mode));
+            audit.adapted(
+                "PIT", fmt::format("channel {}: what no 8254 can hold is put right (mode {:#x})", n, mode));
 }
 
 void report_carried(const Machine& machine, const Plan& plan, AuditReport& audit) {

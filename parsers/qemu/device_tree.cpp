@@ -82,10 +82,12 @@ std::unexpected<Error> path_error(const Section& section, std::string_view path,
                         std::move(expected));
 }
 
-/// The bytes of one integer inside `field.data`.
-Result<std::pair<std::size_t, std::size_t>> integer_at(const Section& section, std::string_view path,
-                                                       const Place<const Field>& place) {
-    const Field* field = place.field;
+/// The bytes of one integer: span<const byte> in a const section, span<byte> in another.
+template <typename FieldT, typename StructT>
+auto integer_at(const Section& section, StructT& root, std::string_view path)
+    -> Result<decltype(std::span(std::declval<FieldT&>().data))> {
+    const auto place = resolve<FieldT>(root, path);
+    FieldT* field = place.field;
     if (!field) return path_error(section, path, nullptr, "no such field or element", "a field");
     if (!field->elements.empty() ||
         (field->size != 1 && field->size != 2 && field->size != 4 && field->size != 8))
@@ -94,7 +96,13 @@ Result<std::pair<std::size_t, std::size_t>> integer_at(const Section& section, s
     if (!place.element && field->count != 1)
         return path_error(section, path, field, fmt::format("an array of {}", field->count),
                           "one element of it");
-    return std::pair{std::size_t{field->size} * place.element.value_or(0), std::size_t{field->size}};
+    return std::span(field->data).subspan(std::size_t{field->size} * place.element.value_or(0), field->size);
+}
+
+std::uint64_t big_endian(Bytes bytes) {
+    std::uint64_t value = 0;
+    for (const auto byte : bytes) value = value << 8 | std::to_integer<std::uint64_t>(byte);
+    return value;
 }
 
 void encode(Buffer& out, const Struct& value) {
@@ -130,33 +138,28 @@ Struct* Section::subsection(std::string_view full_name) {
 }
 
 Result<std::uint64_t> Section::get(std::string_view path) const {
-    const auto place = resolve<const Field>(root, path);
-    VMFERRY_ASSIGN(const auto where, integer_at(*this, path, place));
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < where.second; ++i)
-        value = value << 8 | std::to_integer<std::uint64_t>(place.field->data[where.first + i]);
-    return value;
+    VMFERRY_ASSIGN(const auto bytes, integer_at<const Field>(*this, root, path));
+    return big_endian(bytes);
 }
 
 Result<std::int64_t> Section::get_signed(std::string_view path) const {
-    VMFERRY_ASSIGN(const auto value, get(path));
-    const auto unused = 64 - 8 * resolve<const Field>(root, path).field->size;
-    return static_cast<std::int64_t>(value << unused) >> unused;
+    VMFERRY_ASSIGN(const auto bytes, integer_at<const Field>(*this, root, path));
+    const auto unused = 64 - 8 * bytes.size();
+    return static_cast<std::int64_t>(big_endian(bytes) << unused) >> unused;
 }
 
 Result<void> Section::set(std::string_view path, std::uint64_t value) {
-    const auto place = resolve<Field>(root, path);
-    VMFERRY_ASSIGN(const auto where, integer_at(*this, path, {place.field, place.element}));
-    const auto bits = 8 * where.second;
+    VMFERRY_ASSIGN(const auto bytes, integer_at<Field>(*this, root, path));
+    const auto bits = 8 * bytes.size();
     if (bits < 64) {
         const bool as_unsigned = value >> bits == 0;
         const bool as_negative = static_cast<std::int64_t>(value) >> (bits - 1) == -1;
         if (!as_unsigned && !as_negative)
-            return path_error(*this, path, place.field, fmt::format("{:#x}", value),
+            return path_error(*this, path, find(path), fmt::format("{:#x}", value),
                               fmt::format("a value of {} bits", bits));
     }
-    for (std::size_t i = 0; i < where.second; ++i)
-        place.field->data[where.first + i] = static_cast<std::byte>(value >> (bits - 8 * (i + 1)));
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+        bytes[i] = static_cast<std::byte>(value >> (bits - 8 * (i + 1)));
     return {};
 }
 

@@ -72,7 +72,7 @@ class Builder {
         }
         auto& owner = *open_.back();
         if (owner.kind == JsonValue::Kind::array) return &owner.items.emplace_back(std::move(value));
-        return &owner.members.emplace_back(std::move(key_), std::move(value)).second;
+        return &owner.members.emplace_back(std::move(key_), std::move(value)).value;
     }
 
     bool scalar(JsonValue::Kind kind, std::uint64_t number) {
@@ -110,13 +110,13 @@ class Builder {
 
 const JsonValue* JsonValue::find(std::string_view key) const {
     const auto found =
-        std::ranges::find_if(members, [key](const auto& member) { return member.first == key; });
-    return found == members.end() ? nullptr : &found->second;
+        std::ranges::find_if(members, [key](const Member& member) { return member.key == key; });
+    return found == members.end() ? nullptr : &found->value;
 }
 
 std::size_t JsonValue::count(std::string_view key) const {
     return static_cast<std::size_t>(
-        std::ranges::count_if(members, [key](const auto& member) { return member.first == key; }));
+        std::ranges::count_if(members, [key](const Member& member) { return member.key == key; }));
 }
 
 Result<JsonValue> parse_json(std::string_view text, std::uint64_t offset) {

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "parsers/wire/error.hpp"
@@ -20,12 +19,18 @@ struct JsonValue {
     Kind kind = Kind::null;
     std::uint64_t number = 0;  ///< also 0 or 1 of a boolean
     std::string text;
+    struct Member;
     std::vector<JsonValue> items;
-    std::vector<std::pair<std::string, JsonValue>> members;
+    std::vector<Member> members;
 
     /// The first member of this name; nullptr if there is none or this is no object.
     [[nodiscard]] const JsonValue* find(std::string_view key) const;
     [[nodiscard]] std::size_t count(std::string_view key) const;
+};
+
+struct JsonValue::Member {
+    std::string key;
+    JsonValue value;
 };
 
 /// `offset` = stream offset of the text. Floating-point and negative numbers become Kind::other.

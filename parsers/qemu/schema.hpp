@@ -26,17 +26,17 @@ using Layout = std::uint8_t;
 struct FieldSpec {
     std::string_view name;
     std::string_view type;
-    std::uint32_t size = 0;             ///< bytes of one element; 0 for structures
-    std::uint32_t elements = 1;         ///< fixed number of elements …
-    std::string_view count_field = {};  ///< … or the name of an earlier field of the same Spec that holds it
-    bool count_open = false;            ///< … or not in the stream at all: whatever makes the section fit
-    const Spec* structure = nullptr;    ///< for "struct" and "tmp"
-    std::uint32_t since = 0;            ///< first version of the description that has the field
+    std::string_view count_field = {};  ///< earlier field of the same Spec that holds the number of elements
     std::string_view present_if = {};   ///< earlier integer field of the same Spec that must not be 0
-    Layout with = 0;                    ///< all these bits are set in the layout
-    Layout without = 0;                 ///< none of these
+    const Spec* structure = nullptr;    ///< for "struct" and "tmp"
     std::uint64_t least = 0;            ///< accepted values of each element, zero-extended
     std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    std::uint32_t size = 0;      ///< bytes of one element; 0 for structures
+    std::uint32_t elements = 1;  ///< their number, if it is fixed
+    std::uint32_t since = 0;     ///< first version of the description that has the field
+    bool count_open = false;     ///< the number is not in the stream at all: whatever makes the section fit
+    Layout with = 0;             ///< all these bits are set in the layout
+    Layout without = 0;          ///< none of these
 
     [[nodiscard]] constexpr FieldSpec array(std::uint32_t n) const {
         auto copy = *this;

@@ -52,9 +52,11 @@ ExitCode run(const Options& given) {
 
 void add_audit(CLI::App& app, Invocation& invocation) {
     auto* command = app.add_subcommand(
-        "audit", "Report whether the guest of a Xen stream can be carried to a destination, and what would change");
+        "audit",
+        "Report whether the guest of a Xen stream can be carried to a destination, and what would change");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")->required();
+    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+        ->required();
     command->add_flag("--json", options->json, "print JSON");
     options->destination.add_to(*command, invocation);
     command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });

@@ -7,12 +7,11 @@
 #include <system_error>
 #include <utility>
 
+#include <CLI/CLI.hpp>
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "proxy/descriptor.hpp"
 #include "tools/vmferry/command.hpp"
@@ -44,11 +43,13 @@ class OutputFile {
         } else {
             std::error_code unused;
             const auto kind = std::filesystem::status(path, unused).type();
-            const bool replace = kind == std::filesystem::file_type::not_found || kind == std::filesystem::file_type::regular;
+            const bool replace =
+                kind == std::filesystem::file_type::not_found || kind == std::filesystem::file_type::regular;
             file.path_ = path;
             if (replace) file.partial_ = path + ".part";
-            file.descriptor_ = Descriptor(::open((replace ? file.partial_ : path).c_str(),
-                                                 O_WRONLY | O_CLOEXEC | (replace ? O_CREAT | O_TRUNC : 0), 0600));
+            file.descriptor_ =
+                Descriptor(::open((replace ? file.partial_ : path).c_str(),
+                                  O_WRONLY | O_CLOEXEC | (replace ? O_CREAT | O_TRUNC : 0), 0600));
         }
         if (!file.descriptor_.valid())
             return environment_error(path, "creating", std::generic_category().message(errno));
@@ -135,9 +136,11 @@ ExitCode run(const Options& given) {
 
 void add_convert(CLI::App& app, Invocation& invocation) {
     auto* command = app.add_subcommand(
-        "convert", "Turn a recorded Xen stream into one that `qemu-system-x86_64 -incoming exec:'cat OUT'` takes");
+        "convert",
+        "Turn a recorded Xen stream into one that `qemu-system-x86_64 -incoming exec:'cat OUT'` takes");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")->required();
+    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+        ->required();
     command->add_option("--to", options->to, "the other format")->required()->check(CLI::IsMember({"qemu"}));
     command->add_option("-o,--output", options->out, "file to write; - for standard output")->required();
     command->add_flag("--json", options->json, "print JSON");

@@ -10,8 +10,8 @@
 
 namespace vmferry::cli {
 
-/// `for_people`: values as text (0x…), reserved fields left out. Otherwise numbers stay numbers and every field
-/// is there.
+/// `for_people`: values as text (0x…), reserved fields left out. Otherwise numbers stay numbers and every
+/// field is there.
 [[nodiscard]] nlohmann::ordered_json to_json(std::span<const xen::Field> fields, bool for_people);
 
 /// `name`, or "name#2", "name#3", … if the object has it already.

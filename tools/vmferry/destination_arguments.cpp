@@ -16,28 +16,38 @@ void DestinationArguments::add_to(CLI::App& app, const Invocation& invocation) {
     // One value for each time an option is given; the default would swallow a positional that follows.
     const auto add_list = [&app](const char* name, std::vector<std::string>& target, const char* help,
                                  const char* value) {
-        app.add_option(name, target, help)->type_name(value)->group("Destination")->expected(1)->allow_extra_args(false);
+        app.add_option(name, target, help)
+            ->type_name(value)
+            ->group("Destination")
+            ->expected(1)
+            ->allow_extra_args(false);
     };
     const auto add_text = [&app](const char* name, std::string& target, const char* help, const char* value) {
         app.add_option(name, target, help)->type_name(value)->group("Destination");
     };
     add_text("--qemu", qemu_, "QEMU's binary [qemu-system-x86_64]", "BINARY");
     add_text("--accel", accel_, "accelerator [kvm where it works, else tcg]", "tcg|kvm");
-    add_list("--disk", disks_, "image of a drive; PATH 'none': a CD-ROM drive without medium", "VDEV=PATH[,format=F]");
+    add_list("--disk", disks_, "image of a drive; PATH 'none': a CD-ROM drive without medium",
+             "VDEV=PATH[,format=F]");
     add_list("--nic", nics_, "network of a card, as QEMU's -netdev takes it", "N=NETDEV-ARGS");
-    add_list("--serial", serial_, "where a serial port goes, in order, as QEMU's -serial takes it", "CHARDEV");
+    add_list("--serial", serial_, "where a serial port goes, in order, as QEMU's -serial takes it",
+             "CHARDEV");
     add_text("--display", display_, "as QEMU's -display takes it [none]", "DISPLAY");
-    add_text("--qmp", qmp_, "adopt the waiting QEMU that has this QMP socket, instead of starting one", "SOCKET");
+    add_text("--qmp", qmp_, "adopt the waiting QEMU that has this QMP socket, instead of starting one",
+             "SOCKET");
     add_text("--name", name_, "name of the guest, instead of the one that its configuration gives", "NAME");
     std::string settings = "setting of the plan:";
-    for (const auto& setting : known_settings()) settings += fmt::format(" {} ({})", setting.key, setting.meaning);
+    for (const auto& setting : known_settings())
+        settings += fmt::format(" {} ({})", setting.key, setting.meaning);
     add_list("--set", set_, settings.c_str(), "KEY=VALUE");
     add_list("--allow", allow_, "accept the risk that a rule of the audit names (`vmferry rules`)", "RULE");
-    add_text("--template", template_, "a file that `vmferry template` wrote, instead of starting a twin", "FILE");
-    add_text("--config", config_, "the same settings in a TOML file; serve and migrate-receive: or a directory",
-             "FILE|DIR");
+    add_text("--template", template_, "a file that `vmferry template` wrote, instead of starting a twin",
+             "FILE");
+    add_text("--config", config_,
+             "the same settings in a TOML file; serve and migrate-receive: or a directory", "FILE|DIR");
     add_text("--state-dir", state_directory_, "journals and cached templates [/var/lib/vmferry]", "DIR");
-    add_list("--timeout", timeouts_, "a time limit in seconds: start, twin, peer, load, permission", "NAME=SECONDS");
+    add_list("--timeout", timeouts_, "a time limit in seconds: start, twin, peer, load, permission",
+             "NAME=SECONDS");
     app.footer("What follows \"--\" is passed to the destination's QEMU as it is.");
 }
 
@@ -102,13 +112,19 @@ Result<void> DestinationArguments::check_configuration() const {
     }
     std::error_code unused;
     if (!std::filesystem::is_directory(where, unused))
-        return std::unexpected(Error{ErrorKind::usage, where, {}, {}, 0, "no such directory",
+        return std::unexpected(Error{ErrorKind::usage,
+                                     where,
+                                     {},
+                                     {},
+                                     0,
+                                     "no such directory",
                                      "destination.toml and guests/NAME.toml",
                                      "or say the destination on the command line"});
     return check_configuration_directory(where);
 }
 
-Result<DestinationOptions> DestinationArguments::options_for(const std::string& name, const std::string& uuid) const {
+Result<DestinationOptions> DestinationArguments::options_for(const std::string& name,
+                                                             const std::string& uuid) const {
     const auto where = directory();
     DestinationOptions options;
     if (!where.empty()) {

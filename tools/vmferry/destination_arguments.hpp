@@ -18,18 +18,20 @@ namespace vmferry::cli {
 
 class DestinationArguments {
   public:
-    /// Adds the options to a subcommand; they are read by options() after parsing. Lives as long as `app` parses.
+    /// Adds the options to a subcommand; they are read by options() after parsing. Lives as long as `app`
+    /// parses.
     void add_to(CLI::App& app, const Invocation& invocation);
 
     /// For subcommands with one guest: --config names a file.
     [[nodiscard]] Result<DestinationOptions> options() const;
 
-    /// For subcommands that wait for guests: --config names a directory or a file; without it, and without any
-    /// other option of the destination, it is the default directory. Checks at once what can be known without a
-    /// guest.
+    /// For subcommands that wait for guests: --config names a directory or a file; without it, and without
+    /// any other option of the destination, it is the default directory. Checks at once what can be known
+    /// without a guest.
     Result<void> check_configuration() const;
     /// The destination of the guest that has arrived, placeholders replaced.
-    [[nodiscard]] Result<DestinationOptions> options_for(const std::string& name, const std::string& uuid) const;
+    [[nodiscard]] Result<DestinationOptions> options_for(const std::string& name,
+                                                         const std::string& uuid) const;
 
     /// --state-dir, or what the configuration says, or the default.
     [[nodiscard]] std::string state_directory() const;

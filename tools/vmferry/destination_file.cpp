@@ -26,24 +26,25 @@ class FileReader {
     FileReader(const std::string& path, DestinationOptions& options) : path_(path), options_(options) {}
 
     Result<void> read(const toml::table& root) {
-        const std::map<std::string_view, std::function<Result<void>(const toml::node&, std::string_view)>> keys{
-            {"qemu", text_into(options_.qemu)},
-            {"display", text_into(options_.display)},
-            {"qmp", text_into(options_.qmp)},
-            {"name", text_into(options_.name)},
-            {"template", text_into(options_.template_file)},
-            {"state_directory", text_into(options_.state_directory)},
-            {"spill_directory", text_into(options_.spill_directory)},
-            {"spill_bytes", [this](const auto& node, auto key) { return spill_bytes(node, key); }},
-            {"accel", [this](const auto& node, auto key) { return accel(node, key); }},
-            {"serial", [this](const auto& node, auto key) { return words(node, key, options_.serial); }},
-            {"extra", [this](const auto& node, auto key) { return words(node, key, options_.extra); }},
-            {"allow", [this](const auto& node, auto key) { return allow(node, key); }},
-            {"disk", [this](const auto& node, auto key) { return pairs(node, key, set_disk); }},
-            {"nic", [this](const auto& node, auto key) { return pairs(node, key, set_nic); }},
-            {"set", [this](const auto& node, auto key) { return pairs(node, key, set_setting); }},
-            {"timeout", [this](const auto& node, auto key) { return pairs(node, key, set_timeout); }},
-        };
+        const std::map<std::string_view, std::function<Result<void>(const toml::node&, std::string_view)>>
+            keys{
+                {"qemu", text_into(options_.qemu)},
+                {"display", text_into(options_.display)},
+                {"qmp", text_into(options_.qmp)},
+                {"name", text_into(options_.name)},
+                {"template", text_into(options_.template_file)},
+                {"state_directory", text_into(options_.state_directory)},
+                {"spill_directory", text_into(options_.spill_directory)},
+                {"spill_bytes", [this](const auto& node, auto key) { return spill_bytes(node, key); }},
+                {"accel", [this](const auto& node, auto key) { return accel(node, key); }},
+                {"serial", [this](const auto& node, auto key) { return words(node, key, options_.serial); }},
+                {"extra", [this](const auto& node, auto key) { return words(node, key, options_.extra); }},
+                {"allow", [this](const auto& node, auto key) { return allow(node, key); }},
+                {"disk", [this](const auto& node, auto key) { return pairs(node, key, set_disk); }},
+                {"nic", [this](const auto& node, auto key) { return pairs(node, key, set_nic); }},
+                {"set", [this](const auto& node, auto key) { return pairs(node, key, set_setting); }},
+                {"timeout", [this](const auto& node, auto key) { return pairs(node, key, set_timeout); }},
+            };
         for (const auto& [key, node] : root) {
             const auto known = keys.find(key.str());
             if (known == keys.end()) {
@@ -82,7 +83,8 @@ class FileReader {
 
     Result<void> spill_bytes(const toml::node& node, std::string_view key) {
         const auto* integer = node.as_integer();
-        if (integer == nullptr || integer->get() < 0) return usage(where(node, key), "another type", "a number of bytes");
+        if (integer == nullptr || integer->get() < 0)
+            return usage(where(node, key), "another type", "a number of bytes");
         options_.spill_bytes = static_cast<std::uint64_t>(integer->get());
         return {};
     }
@@ -108,10 +110,12 @@ class FileReader {
         return {};
     }
 
-    using Setter = Result<void> (*)(std::string_view, std::string_view, std::string_view, DestinationOptions&);
+    using Setter = Result<void> (*)(std::string_view, std::string_view, std::string_view,
+                                    DestinationOptions&);
     Result<void> pairs(const toml::node& node, std::string_view key, Setter set) {
         const auto* table = node.as_table();
-        if (table == nullptr) return usage(where(node, key), "a single value", fmt::format("a table [{}]", key));
+        if (table == nullptr)
+            return usage(where(node, key), "a single value", fmt::format("a table [{}]", key));
         for (const auto& [name, value] : *table) {
             const auto place = fmt::format("{}.{}", key, name.str());
             VMFERRY_ASSIGN(const auto written, text(value, place));
@@ -138,7 +142,8 @@ Result<void> read_destination_file(const std::string& path, DestinationOptions& 
         root = toml::parse_file(path);
     } catch (const toml::parse_error& error) {
         const auto line = error.source().begin.line;
-        return usage(line > 0 ? fmt::format("{}:{}", path, line) : path, std::string(error.description()), {});
+        return usage(line > 0 ? fmt::format("{}:{}", path, line) : path, std::string(error.description()),
+                     {});
     }
     return FileReader(path, options).read(root);
 }
@@ -149,17 +154,28 @@ Result<void> read_common_settings(const std::string& directory, DestinationOptio
     return fs::exists(common, unused) ? read_destination_file(common.string(), options) : Result<void>{};
 }
 
-Result<DestinationOptions> read_configuration_directory(const std::string& directory, const std::string& name) {
+Result<DestinationOptions> read_configuration_directory(const std::string& directory,
+                                                        const std::string& name) {
     DestinationOptions options;
     VMFERRY_TRY(read_common_settings(directory, options));
     if (!is_file_name(name))
-        return std::unexpected(Error{ErrorKind::refused, "destination", {}, {}, 0,
-                                     "the guest's name cannot be a file's name", "a name without '/'"});
+        return std::unexpected(Error{ErrorKind::refused,
+                                     "destination",
+                                     {},
+                                     {},
+                                     0,
+                                     "the guest's name cannot be a file's name",
+                                     "a name without '/'"});
     const auto own = fs::path(directory) / "guests" / (name + ".toml");
     std::error_code unused;
     if (!fs::exists(own, unused))
-        return std::unexpected(Error{ErrorKind::refused, "destination", {}, {}, 0,
-                                     fmt::format("no guest of the name '{}' is expected here", name), own.string(),
+        return std::unexpected(Error{ErrorKind::refused,
+                                     "destination",
+                                     {},
+                                     {},
+                                     0,
+                                     fmt::format("no guest of the name '{}' is expected here", name),
+                                     own.string(),
                                      "make this file, it may be empty"});
     VMFERRY_TRY(read_destination_file(own.string(), options));
     return options;
@@ -176,7 +192,12 @@ Result<void> check_configuration_directory(const std::string& directory) {
         VMFERRY_TRY(read_destination_file(files->path().string(), options));
     }
     if (error)
-        return std::unexpected(Error{ErrorKind::usage, directory + "/guests", {}, {}, 0, error.message(),
+        return std::unexpected(Error{ErrorKind::usage,
+                                     directory + "/guests",
+                                     {},
+                                     {},
+                                     0,
+                                     error.message(),
                                      "a directory with a file NAME.toml for each guest that may arrive"});
     return {};
 }

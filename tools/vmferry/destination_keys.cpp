@@ -49,8 +49,7 @@ std::string double_commas(std::string_view text) {
 
 bool is_safe(std::string_view text) {
     // What neither a path nor a comma-separated option list of QEMU gives a meaning to.
-    constexpr std::string_view allowed =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-";
+    constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-";
     return !text.empty() && text.size() <= 128 && text[0] != '.' && text[0] != '-' &&
            text.find_first_not_of(allowed) == std::string_view::npos;
 }
@@ -82,7 +81,8 @@ Result<void> set_disk(std::string_view where, std::string_view vdev, std::string
         const auto option = take_element(value);
         if (option.starts_with("format="))
             disk.format = option.substr(7);
-        else if (option.find('=') == std::string::npos || option.starts_with("file=") || option.starts_with("if="))
+        else if (option.find('=') == std::string::npos || option.starts_with("file=") ||
+                 option.starts_with("if="))
             return usage(where, fmt::format("'{}'", option), "format=FORMAT, or a further option of -drive");
         else
             disk.drive_options += (disk.drive_options.empty() ? "" : ",") + double_commas(option);
@@ -94,7 +94,8 @@ Result<void> set_disk(std::string_view where, std::string_view vdev, std::string
 Result<void> set_nic(std::string_view where, std::string_view devid, std::string_view value,
                      DestinationOptions& options) {
     const auto index = number(devid);
-    if (!index || *index >= max_nics) return usage(where, fmt::format("'{}'", devid), "the card's number, 0 for the first");
+    if (!index || *index >= max_nics)
+        return usage(where, fmt::format("'{}'", devid), "the card's number, 0 for the first");
     if (value.empty()) return usage(where, "no network", "what QEMU's -netdev takes, without id=");
     options.nics.insert_or_assign(*index, std::string(value));
     return {};
@@ -114,9 +115,11 @@ Result<void> set_setting(std::string_view where, std::string_view key, std::stri
 
 Result<void> allow_rule(std::string_view where, std::string_view rule, DestinationOptions& options) {
     const auto* known = find_rule(rule);
-    if (known == nullptr) return usage(where, fmt::format("'{}'", rule), "a rule's name, see `vmferry rules`");
+    if (known == nullptr)
+        return usage(where, fmt::format("'{}'", rule), "a rule's name, see `vmferry rules`");
     if (known->kind == RuleKind::impossible)
-        return usage(where, fmt::format("'{}' is impossible to carry, not a risk", rule), std::string(known->remedy));
+        return usage(where, fmt::format("'{}' is impossible to carry, not a risk", rule),
+                     std::string(known->remedy));
     options.allow.emplace(rule);
     return {};
 }
@@ -127,18 +130,26 @@ Result<void> set_timeout(std::string_view where, std::string_view key, std::stri
     if (!value || *value == 0 || *value > max_timeout_s)
         return usage(where, fmt::format("'{}'", seconds), fmt::format("seconds, 1 to {}", max_timeout_s));
     const auto duration = DestinationOptions::Seconds(*value);
-    if (key == "start") options.start_timeout = duration;
-    else if (key == "twin") options.twin_timeout = duration;
-    else if (key == "peer") options.peer_timeout = duration;
-    else if (key == "load") options.load_timeout = duration;
-    else if (key == "permission") options.permission_timeout = duration;
-    else return usage(where, fmt::format("'{}'", key), "start, twin, peer, load or permission");
+    if (key == "start")
+        options.start_timeout = duration;
+    else if (key == "twin")
+        options.twin_timeout = duration;
+    else if (key == "peer")
+        options.peer_timeout = duration;
+    else if (key == "load")
+        options.load_timeout = duration;
+    else if (key == "permission")
+        options.permission_timeout = duration;
+    else
+        return usage(where, fmt::format("'{}'", key), "start, twin, peer, load or permission");
     return {};
 }
 
-Result<std::pair<std::string_view, std::string_view>> split_pair(std::string_view where, std::string_view pair) {
+Result<std::pair<std::string_view, std::string_view>> split_pair(std::string_view where,
+                                                                 std::string_view pair) {
     const auto equals = pair.find('=');
-    if (equals == std::string_view::npos || equals == 0) return usage(where, fmt::format("'{}'", pair), "KEY=VALUE");
+    if (equals == std::string_view::npos || equals == 0)
+        return usage(where, fmt::format("'{}'", pair), "KEY=VALUE");
     return std::pair{pair.substr(0, equals), pair.substr(equals + 1)};
 }
 
@@ -148,15 +159,21 @@ Result<void> fill_placeholders(DestinationOptions& options, std::string_view nam
         for (const auto& [what, by] : {std::pair{std::string_view("{name}"), name}, {"{uuid}", uuid}}) {
             if (text.find(what) == std::string::npos) continue;
             if (!is_safe(by)) {
-                error = Error{ErrorKind::refused, "destination", {}, {}, 0,
-                              fmt::format("the guest's {} cannot stand in '{}'", what.substr(1, what.size() - 2), text),
-                              "letters, digits and . _ + - only"};
+                error = Error{
+                    ErrorKind::refused,
+                    "destination",
+                    {},
+                    {},
+                    0,
+                    fmt::format("the guest's {} cannot stand in '{}'", what.substr(1, what.size() - 2), text),
+                    "letters, digits and . _ + - only"};
                 return;
             }
             replace_all(text, what, by);
         }
     };
-    for (auto* text : {&options.qemu, &options.display, &options.qmp, &options.name, &options.template_file}) fill(*text);
+    for (auto* text : {&options.qemu, &options.display, &options.qmp, &options.name, &options.template_file})
+        fill(*text);
     for (auto& [vdev, disk] : options.disks) {
         fill(disk.path);
         fill(disk.drive_options);

@@ -16,11 +16,16 @@ enum class ExitCode : int {
 
 [[nodiscard]] constexpr ExitCode exit_code(ErrorKind kind) {
     switch (kind) {
-        case ErrorKind::stream: return ExitCode::bad_stream;
-        case ErrorKind::refused: return ExitCode::refused;
-        case ErrorKind::usage: return ExitCode::usage;
-        case ErrorKind::environment: return ExitCode::environment;
-        case ErrorKind::in_doubt: return ExitCode::in_doubt;
+        case ErrorKind::stream:
+            return ExitCode::bad_stream;
+        case ErrorKind::refused:
+            return ExitCode::refused;
+        case ErrorKind::usage:
+            return ExitCode::usage;
+        case ErrorKind::environment:
+            return ExitCode::environment;
+        case ErrorKind::in_doubt:
+            return ExitCode::in_doubt;
     }
     return ExitCode::environment;
 }

@@ -1,5 +1,7 @@
-// `vmferry inspect FILE`: every record or section of a stream, with offset, length and decoded fields. Reads as
-// far as the file makes sense, then says what is wrong with it.
+// `vmferry inspect FILE`: every record or section of a stream, with offset, length and decoded fields. Reads
+// as far as the file makes sense, then says what is wrong with it.
+#include "tools/vmferry/inspect.hpp"
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -8,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/vmferry/command.hpp"
-#include "tools/vmferry/inspect.hpp"
 #include "tools/vmferry/report.hpp"
 
 namespace vmferry::cli {
@@ -26,8 +27,10 @@ Result<void> inspect(InputWindow& input, Listing& listing, Json& summary) {
             return inspect_xen(input, xen::StreamReader::Start::libxl_header, listing, summary);
         case StreamFormat::xen_libxc:
             return inspect_xen(input, xen::StreamReader::Start::libxc_header, listing, summary);
-        case StreamFormat::qemu: return inspect_qemu(input, listing, summary);
-        case StreamFormat::unknown: break;
+        case StreamFormat::qemu:
+            return inspect_qemu(input, listing, summary);
+        case StreamFormat::unknown:
+            break;
     }
     VMFERRY_TRY(input.fill(8));
     std::string found;
@@ -44,7 +47,11 @@ ExitCode run(const std::string& file, bool json) {
     Listing listing(json);
     const auto result = [&]() -> Result<void> {
         VMFERRY_ASSIGN(auto input, InputWindow::open(file));
-        summary["format"] = stream_format_name(input.file().format());
+        const auto format = input.file().format();
+        if (format != StreamFormat::unknown) {
+            summary["format"] = format == StreamFormat::qemu ? "qemu" : "xen";
+            summary["stream"] = stream_format_name(format);
+        }
         return inspect(input, listing, summary);
     }();
     summary["entries"] = listing.entries();
@@ -65,7 +72,8 @@ void add_inspect(CLI::App& app, Invocation& invocation) {
         bool json = false;
     };
     auto* command = app.add_subcommand(
-        "inspect", "List every record or section of a Xen or QEMU stream, with offset, length and decoded fields");
+        "inspect",
+        "List every record or section of a Xen or QEMU stream, with offset, length and decoded fields");
     auto options = std::make_shared<Options>();
     command->add_option("FILE", options->file, "the stream, plain or zstd; - for standard input")->required();
     command->add_flag("--json", options->json, "one JSON object per line; the last one sums up");

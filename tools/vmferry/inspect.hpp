@@ -14,7 +14,8 @@ namespace vmferry::cli {
 /// Both fill `summary` (totals) with what was seen, also when they end with an error.
 [[nodiscard]] Result<void> inspect_xen(InputWindow& input, xen::StreamReader::Start start, Listing& listing,
                                        nlohmann::ordered_json& summary);
-[[nodiscard]] Result<void> inspect_qemu(InputWindow& input, Listing& listing, nlohmann::ordered_json& summary);
+[[nodiscard]] Result<void> inspect_qemu(InputWindow& input, Listing& listing,
+                                        nlohmann::ordered_json& summary);
 
 /// One device section with all its fields.
 void show_section(Listing& listing, unsigned depth, const qemu::Section& section);

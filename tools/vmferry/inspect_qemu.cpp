@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "parsers/qemu/snapshot.hpp"
 #include "parsers/qemu/stream_reader.hpp"
+#include "parsers/xen/stream_reader.hpp"
 #include "tools/vmferry/inspect.hpp"
 
 namespace vmferry::cli {
@@ -48,7 +50,9 @@ class QemuListing {
     }
 
   private:
-    void show(const qemu::FileHeader&) { listing_.entry(0, offset_, length_, "header", {{"version", qemu::file_version}}); }
+    void show(const qemu::FileHeader&) {
+        listing_.entry(0, offset_, length_, "header", {{"version", qemu::file_version}});
+    }
     void show(const qemu::Configuration& configuration) {
         Json fields{{"machine", configuration.machine}};
         if (!configuration.subsections.empty()) fields["subsection_bytes"] = configuration.subsections.size();
@@ -61,7 +65,8 @@ class QemuListing {
         auto blocks = Json::array();
         for (const auto& block : blocks_)
             blocks.push_back({{"idstr", block.idstr}, {"bytes", block.used_length}});
-        listing_.entry(0, offset_, length_, "START ram", {{"section_id", start.section_id}, {"blocks", blocks}});
+        listing_.entry(0, offset_, length_, "START ram",
+                       {{"section_id", start.section_id}, {"blocks", blocks}});
     }
     void show(const qemu::RamPart& part) {
         part_open_ = true;
@@ -77,8 +82,9 @@ class QemuListing {
         if (part_open_) close_part(offset_ + length_, false);
     }
     void show(const qemu::CommandItem& item) {
-        listing_.entry(0, offset_, length_, "COMMAND",
-                       {{"command", std::to_underlying(item.command)}, {"payload_bytes", item.payload.size()}});
+        listing_.entry(
+            0, offset_, length_, "COMMAND",
+            {{"command", std::to_underlying(item.command)}, {"payload_bytes", item.payload.size()}});
     }
     void show(const qemu::DeviceState& state) {
         for (const auto& section : state.tree.sections) show_section(listing_, 0, section);
@@ -130,16 +136,45 @@ Result<void> read_events(InputWindow& input, qemu::StreamReader& reader, QemuLis
     }
 }
 
-}  // namespace
+constexpr std::size_t file_header = 8;  // magic and version
 
-Result<void> inspect_qemu(InputWindow& input, Listing& listing, Json& summary) {
+/// What `xen-save-devices-state` writes, and what Xen's streams contain: device sections right behind the
+/// header.
+Result<bool> is_device_model(InputWindow& input) {
+    VMFERRY_TRY(input.fill(file_header + 1));
+    return input.unread().size() > file_header &&
+           input.unread()[file_header] == static_cast<std::byte>(qemu::ItemType::section_full);
+}
+
+Result<void> inspect_device_model(InputWindow& input, Listing& listing, Json& summary) {
+    // The first byte more than the limit is asked for, to know that there is none.
+    VMFERRY_ASSIGN(const bool more, input.fill(xen::max_emulator_context + 1));
+    if (more)
+        return stream_error("qemu", "device model", "length", 0, "more than 64 MiB",
+                            fmt::format("at most {} bytes", xen::max_emulator_context));
+    summary["bytes"] = input.unread().size();
+    VMFERRY_ASSIGN(const auto tree, qemu::read_device_model(input.unread(), 0));
+    for (const auto& section : tree.sections) show_section(listing, 0, section);
+    return {};
+}
+
+Result<void> inspect_stream(InputWindow& input, Listing& listing, Json& summary) {
     qemu::StreamReader reader;
     QemuListing events(listing);
     const auto result = read_events(input, reader, events);
     events.end();
-    if (!result) listing.entry(0, result.error().offset, 0, "error", {{"text", result.error().text()}});
     summary["bytes"] = reader.offset();
     summary["pages"] = events.totals();
+    return result;
+}
+
+}  // namespace
+
+Result<void> inspect_qemu(InputWindow& input, Listing& listing, Json& summary) {
+    VMFERRY_ASSIGN(const bool device_model, is_device_model(input));
+    auto result = device_model ? inspect_device_model(input, listing, summary)
+                               : inspect_stream(input, listing, summary);
+    if (!result) listing.entry(0, result.error().offset, 0, "error", {{"text", result.error().text()}});
     return result;
 }
 

@@ -31,7 +31,8 @@ std::uint64_t load_scalar(Bytes bytes) {
 /// A signed type's value as a signed number, the others as unsigned ones, in hexadecimal for people.
 Json scalar(const qemu::Field& field, Bytes bytes, bool complete) {
     const auto value = load_scalar(bytes);
-    if (!field.type.starts_with("int")) return complete || value < 10 ? Json(value) : Json(fmt::format("{:#x}", value));
+    if (!field.type.starts_with("int"))
+        return complete || value < 10 ? Json(value) : Json(fmt::format("{:#x}", value));
     const auto unused = 64 - 8 * bytes.size();
     return static_cast<std::int64_t>(value << unused) >> unused;
 }
@@ -39,7 +40,8 @@ Json scalar(const qemu::Field& field, Bytes bytes, bool complete) {
 bool is_number(const qemu::Field& field) {
     const auto size = field.size;
     return (size == 1 || size == 2 || size == 4 || size == 8) &&
-           (field.type.contains("int") || field.type == "bool" || field.type == "timer" || field.type == "cpreg");
+           (field.type.contains("int") || field.type == "bool" || field.type == "timer" ||
+            field.type == "cpreg");
 }
 
 Json show(const qemu::Struct& structure, bool complete);
@@ -79,8 +81,10 @@ void show_section(Listing& listing, unsigned depth, const qemu::Section& section
     auto fields = Json{{"instance", section.instance}, {"version", section.version}};
     if (section.section_id != 0) fields["section_id"] = section.section_id;
     if (!section.described) fields["described"] = false;
-    if (listing.json()) fields["state"] = show(section.root, true);
-    else fields.update(show(section.root, false));
+    if (listing.json())
+        fields["state"] = show(section.root, true);
+    else
+        fields.update(show(section.root, false));
     listing.entry(depth, section.offset, section.length, section.idstr, fields);
 }
 

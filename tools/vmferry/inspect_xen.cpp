@@ -39,7 +39,8 @@ class XenListing {
         auto description = xen::describe(record);
         auto fields = to_json(description.fields, !listing_.json());
         std::string config;
-        if (const auto* header = std::get_if<xen::XlHeader>(&record)) config = take_config(header->config, fields);
+        if (const auto* header = std::get_if<xen::XlHeader>(&record))
+            config = take_config(header->config, fields);
         listing_.entry(0, offset, length, fmt::format("{} {}", description.layer, description.name), fields);
         listing_.text(0, config);
 
@@ -60,9 +61,10 @@ class XenListing {
     void add_batch(const xen::PageBatch& batch, std::uint64_t offset) {
         std::uint64_t data = 0;
         for (const auto& page : *batch.entries) data += page.has_data() ? 1 : 0;
-        listing_.entry(0, offset,
-                       record_header + page_head + batch.entries->size() * sizeof(std::uint64_t) + data * page_size,
-                       "libxc PAGE_DATA", pages_.batch(*batch.entries));
+        listing_.entry(
+            0, offset,
+            record_header + page_head + batch.entries->size() * sizeof(std::uint64_t) + data * page_size,
+            "libxc PAGE_DATA", pages_.batch(*batch.entries));
     }
 
     /// The configuration as an object for JSON, indented text for people.
@@ -108,12 +110,14 @@ Result<void> inspect_tail(InputWindow& input, std::uint64_t offset, Listing& lis
         listing.entry(0, offset, tail.size(), "xl go", {{"text", tail.substr(0, tail.size() - 1)}});
         return {};
     }
-    return stream_error("xl", "handshake", {}, offset,
-                        fmt::format("{} bytes{}", tail.size(), tail.size() > xen::go.size() ? " or more" : ""),
-                        "the end of the file, or xl's 44-byte permission");
+    return stream_error(
+        "xl", "handshake", {}, offset,
+        fmt::format("{} bytes{}", tail.size(), tail.size() > xen::go.size() ? " or more" : ""),
+        "the end of the file, or xl's 44-byte permission");
 }
 
-Result<void> read_records(InputWindow& input, xen::StreamReader& reader, XenListing& records, Listing& listing) {
+Result<void> read_records(InputWindow& input, xen::StreamReader& reader, XenListing& records,
+                          Listing& listing) {
     while (true) {
         const auto offset = reader.offset();
         VMFERRY_ASSIGN(auto step, reader.next(input.unread()));
@@ -124,13 +128,15 @@ Result<void> read_records(InputWindow& input, xen::StreamReader& reader, XenList
         }
         records.add(*step.event, offset, step.consumed);
         input.consume(step.consumed);
-        if (std::holds_alternative<xen::StreamEnd>(*step.event)) return inspect_tail(input, reader.offset(), listing);
+        if (std::holds_alternative<xen::StreamEnd>(*step.event))
+            return inspect_tail(input, reader.offset(), listing);
     }
 }
 
 }  // namespace
 
-Result<void> inspect_xen(InputWindow& input, xen::StreamReader::Start start, Listing& listing, Json& summary) {
+Result<void> inspect_xen(InputWindow& input, xen::StreamReader::Start start, Listing& listing,
+                         Json& summary) {
     xen::StreamReader reader(start);
     XenListing records(listing);
     const auto result = read_records(input, reader, records, listing);

@@ -14,8 +14,8 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr std::size_t columns = 110;       // of a line, before fields go on in the next
-constexpr std::size_t field_indent = 22;   // under the record's name
+constexpr std::size_t columns = 110;      // of a line, before fields go on in the next
+constexpr std::size_t field_indent = 22;  // under the record's name
 
 std::string scalar(const Json& value) {
     if (value.is_string()) return printable(value.get<std::string>());
@@ -72,11 +72,16 @@ void Listing::entry(unsigned depth, std::uint64_t offset, std::uint64_t length, 
                     const Json& fields) {
     ++entries_;
     if (json_) {
-        print_json({{"offset", offset}, {"length", length}, {"depth", depth}, {"record", record}, {"fields", fields}},
+        print_json({{"offset", offset},
+                    {"length", length},
+                    {"depth", depth},
+                    {"record", record},
+                    {"fields", fields}},
                    false);
         return;
     }
-    const auto head = fmt::format("{:#010x} {:>9}  {:{}}{:<22}", offset, length, "", depth * 2, printable(record));
+    const auto head =
+        fmt::format("{:#010x} {:>9}  {:{}}{:<22}", offset, length, "", depth * 2, printable(record));
     fmt::print("{}", head);
     if (fields.empty())
         fmt::print("\n");

@@ -1,4 +1,5 @@
-// The output of `vmferry inspect`: one entry for each record or section, as text or as one JSON object a line.
+// The output of `vmferry inspect`: one entry for each record or section, as text or as one JSON object a
+// line.
 //
 //     0x000008f1    24  libxc image header             version=3 options=0
 //     └ offset      └ length   └ record (indented by depth)   └ fields

@@ -35,7 +35,8 @@ int run(std::span<const std::string> arguments) {
     Invocation invocation;
     auto own = split_at_dashes(arguments, invocation);
 
-    CLI::App app("vmferry carries a running virtual machine between Xen and QEMU, both unmodified.", "vmferry");
+    CLI::App app("vmferry carries a running virtual machine between Xen and QEMU, both unmodified.",
+                 "vmferry");
     app.require_subcommand(1);
     app.set_version_flag("--version", VMFERRY_VERSION);
     app.footer(
@@ -55,8 +56,9 @@ int run(std::span<const std::string> arguments) {
     add_rules(app, invocation);
 
     try {
-        app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes its vector from the back
-    } catch (const CLI::Success& request) {     // --help, --version
+        app.parse(
+            std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes its vector from the back
+    } catch (const CLI::Success& request) {                       // --help, --version
         return app.exit(request);
     } catch (const CLI::ParseError& error) {
         fmt::print(stderr, "vmferry: {} (vmferry --help, or the subcommand's --help)\n", error.what());
@@ -64,7 +66,8 @@ int run(std::span<const std::string> arguments) {
     }
     const auto code = invocation.action();
     if (std::fflush(stdout) != 0 && code == ExitCode::done) {
-        return static_cast<int>(fail({ErrorKind::environment, "standard output", "writing", {}, 0, "write error", {}}));
+        return static_cast<int>(
+            fail({ErrorKind::environment, "standard output", "writing", {}, 0, "write error", {}}));
     }
     return static_cast<int>(code);
 }
@@ -76,9 +79,11 @@ int main(int argc, char** argv) {
     using namespace vmferry::cli;
     try {
         const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-        if (argc > 0 && std::filesystem::path(argv[0]).filename() == "xl") return static_cast<int>(run_as_xl(words));
+        if (argc > 0 && std::filesystem::path(argv[0]).filename() == "xl")
+            return static_cast<int>(run_as_xl(words));
         return run(words);
-    } catch (const std::exception& error) {  // out of memory and the like: nothing in vmferry throws for input
+    } catch (
+        const std::exception& error) {  // out of memory and the like: nothing in vmferry throws for input
         fmt::print(stderr, "vmferry: {}\n", error.what());
         return static_cast<int>(ExitCode::environment);
     }

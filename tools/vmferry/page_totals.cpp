@@ -13,9 +13,10 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 // Names of the libxc specification, index = bits 63–60 of an entry.
-constexpr std::array<const char*, 16> type_names{
-    "NOTAB",      "L1TAB",      "L2TAB",      "L3TAB",      "L4TAB",  "reserved-5", "reserved-6", "reserved-7",
-    "reserved-8", "L1TAB-pin",  "L2TAB-pin",  "L3TAB-pin",  "L4TAB-pin", "BROKEN",  "XALLOC",     "XTAB"};
+constexpr std::array<const char*, 16> type_names{"NOTAB",      "L1TAB",      "L2TAB",      "L3TAB",
+                                                 "L4TAB",      "reserved-5", "reserved-6", "reserved-7",
+                                                 "reserved-8", "L1TAB-pin",  "L2TAB-pin",  "L3TAB-pin",
+                                                 "L4TAB-pin",  "BROKEN",     "XALLOC",     "XTAB"};
 
 void add_types(Json& fields, const std::array<std::uint64_t, 16>& by_type) {
     for (std::size_t type = 0; type < by_type.size(); ++type)
@@ -61,9 +62,13 @@ void PageTotals::run(Bytes pages) {
 }
 
 Json PageTotals::totals() const {
-    Json fields{{"batches", batches_},         {"passes", passes_},         {"entries", entries_},
-                {"pages_with_data", data_pages_}, {"zero_pages", zero_pages_},
-                {"data_bytes", data_pages_ * page_size}, {"highest_gfn", fmt::format("{:#x}", highest_)}};
+    Json fields{{"batches", batches_},
+                {"passes", passes_},
+                {"entries", entries_},
+                {"pages_with_data", data_pages_},
+                {"zero_pages", zero_pages_},
+                {"data_bytes", data_pages_ * page_size},
+                {"highest_gfn", fmt::format("{:#x}", highest_)}};
     add_types(fields, by_type_);
     return fields;
 }

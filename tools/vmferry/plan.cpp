@@ -48,7 +48,7 @@ ExitCode run(const Options& given) {
         report["rules"] = to_json(audit);
         if (result) {
             report["machine"] = result->machine;
-            report["command"] = words;
+            report["command_line"] = words;
         } else {
             set_error(report, result.error());
         }
@@ -63,9 +63,11 @@ ExitCode run(const Options& given) {
 }  // namespace
 
 void add_plan(CLI::App& app, Invocation& invocation) {
-    auto* command = app.add_subcommand("plan", "Print the QEMU command line that can take the guest of a Xen stream");
+    auto* command =
+        app.add_subcommand("plan", "Print the QEMU command line that can take the guest of a Xen stream");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")->required();
+    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+        ->required();
     command->add_flag("--json", options->json, "print JSON");
     options->destination.add_to(*command, invocation);
     command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });

@@ -5,10 +5,9 @@
 #include <cstdio>
 #include <utility>
 
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace vmferry::cli {
 
@@ -78,8 +77,8 @@ void Progress::draw(const Values& values, Clock::time_point now) {
             numbers += fmt::format(", {} left", duration_text(seconds * (1 - share) / share));
     }
     if (!terminal_) {
-        fmt::print(stderr, "{}: {}{}\n", label_, values.total > 0 ? fmt::format("{:.0f} %, ", share * 100) : "",
-                   numbers);
+        fmt::print(stderr, "{}: {}{}\n", label_,
+                   values.total > 0 ? fmt::format("{:.0f} %, ", share * 100) : "", numbers);
         return;
     }
     const auto columns = terminal_columns();
@@ -88,7 +87,8 @@ void Progress::draw(const Values& values, Clock::time_point now) {
     if (values.total > 0 && columns > used + 10) {
         const auto width = std::min<std::size_t>(columns - used, 40);
         const auto full = static_cast<std::size_t>(share * static_cast<double>(width));
-        line += "[" + std::string(full, '#') + std::string(width - full, '.') + fmt::format("] {:3.0f} % ", share * 100);
+        line += "[" + std::string(full, '#') + std::string(width - full, '.') +
+                fmt::format("] {:3.0f} % ", share * 100);
     }
     line += numbers;
     if (columns > 1 && line.size() >= columns) line.resize(columns - 1);

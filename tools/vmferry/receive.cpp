@@ -31,8 +31,8 @@ ExitCode receive(const DestinationArguments& destination, const ReceiveOptions& 
     session.leave_paused = options.paused;
     if (options.print_config)
         session.choose = [choose = session.choose](const DomainConfig& config) {
-            fmt::print(stderr, "vmferry: guest {}, uuid {}, {} vCPUs, {} KiB of memory\n", printable(config.name),
-                       printable(config.uuid), config.max_vcpus, config.max_memkb);
+            fmt::print(stderr, "vmferry: guest {}, uuid {}, {} vCPUs, {} KiB of memory\n",
+                       printable(config.name), printable(config.uuid), config.max_vcpus, config.max_memkb);
             return choose(config);
         };
     const auto report = migrate_receive(loop, std::move(session));
@@ -52,20 +52,23 @@ ExitCode run_as_xl(std::span<const std::string> arguments) {
 
 void add_migrate_receive(CLI::App& app, Invocation& invocation) {
     struct Options {
-        bool no_monitor = false, print_config = false, paused = false, remus = false, foreground = false, colo = false,
-             dry_run = false;
+        bool no_monitor = false, print_config = false, paused = false, remus = false, foreground = false,
+             colo = false, dry_run = false;
         DestinationArguments destination;
     };
     auto* command = app.add_subcommand(
-        "migrate-receive", "Take one guest on standard input and output, as xl migrate-receive would (see also: the name xl)");
+        "migrate-receive",
+        "Take one guest on standard input and output, as xl migrate-receive would (see also: the name xl)");
     auto options = std::make_shared<Options>();
-    command->add_flag("-e", options->no_monitor, "no process stays behind to watch the guest (there is never one)");
+    command->add_flag("-e", options->no_monitor,
+                      "no process stays behind to watch the guest (there is never one)");
     command->add_flag("-d", options->print_config, "print what guest arrives on standard error");
     command->add_flag("-p", options->paused, "leave the guest paused");
     command->add_flag("-r", options->remus, "refused: Remus");
     command->add_flag("-F", options->foreground, "refused: a receiver in the foreground");
     command->add_flag("--colo", options->colo, "refused: COLO")->group("");
-    command->add_flag("--dry-run", options->dry_run, "carry and load the guest, then give it back: the source goes on");
+    command->add_flag("--dry-run", options->dry_run,
+                      "carry and load the guest, then give it back: the source goes on");
     options->destination.add_to(*command, invocation);
     command->callback([options, &invocation] {
         std::vector<std::string> refused;
@@ -74,8 +77,8 @@ void add_migrate_receive(CLI::App& app, Invocation& invocation) {
         if (options->colo) refused.emplace_back("--colo");
         invocation.action = [options, refused] {
             if (const auto checked = read_receive_options(refused); !checked) return fail(checked.error());
-            return receive(options->destination, {options->no_monitor, options->print_config, options->paused},
-                           options->dry_run);
+            return receive(options->destination,
+                           {options->no_monitor, options->print_config, options->paused}, options->dry_run);
         };
     });
 }

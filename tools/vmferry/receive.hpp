@@ -13,7 +13,8 @@ namespace vmferry::cli {
 /// Standard output belongs to the protocol: everything for people goes to stderr.
 ExitCode receive(const DestinationArguments& destination, const ReceiveOptions& options, bool dry_run);
 
-/// argv[0] is "xl": its arguments are xl's. The configuration directory is the default one, or $VMFERRY_CONFIG.
+/// argv[0] is "xl": its arguments are xl's. The configuration directory is the default one, or
+/// $VMFERRY_CONFIG.
 ExitCode run_as_xl(std::span<const std::string> arguments);
 
 }  // namespace vmferry::cli

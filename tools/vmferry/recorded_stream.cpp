@@ -19,14 +19,19 @@ Result<void> check_format(const InputFile& file, const std::string& path) {
     if (file.format() == StreamFormat::unknown)
         return stream_error("input", "file", "magic", 0, path + " is no migration stream",
                             "what `xl migrate` or `xl save` writes, plain or zstd");
-    return std::unexpected(Error{ErrorKind::usage, path, {}, {}, 0,
+    return std::unexpected(Error{ErrorKind::usage,
+                                 path,
+                                 {},
+                                 {},
+                                 0,
                                  fmt::format("a stream of the kind {}", stream_format_name(file.format())),
                                  "what `xl migrate` or `xl save` writes, with the domain's configuration"});
 }
 
 std::uint64_t now_ns() {
     using namespace std::chrono;
-    return static_cast<std::uint64_t>(duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count());
+    return static_cast<std::uint64_t>(
+        duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count());
 }
 
 }  // namespace
@@ -47,8 +52,8 @@ Result<void> with_head(const std::string& path, const std::function<Result<void>
     return use(crossing.source());
 }
 
-Result<Carried> carry_recorded(const std::string& path, const DestinationOptions& options, const BatchSink& sink,
-                               const std::string& label, AuditReport& audit) {
+Result<Carried> carry_recorded(const std::string& path, const DestinationOptions& options,
+                               const BatchSink& sink, const std::string& label, AuditReport& audit) {
     VMFERRY_ASSIGN(auto file, InputFile::open(path));
     VMFERRY_TRY(check_format(file, path));
     Loop loop;
@@ -66,8 +71,8 @@ Result<Carried> carry_recorded(const std::string& path, const DestinationOptions
     conversion.progress = [&](const CrossingCounters& counters) {
         progress.update({counters.bytes_in, file.file_size(), file.file_position(), counters.passes});
     };
-    VMFERRY_ASSIGN(carried.counters, convert([&file](std::span<std::byte> into) { return file.read(into); }, sink,
-                                             supply, audit, conversion));
+    VMFERRY_ASSIGN(carried.counters, convert([&file](std::span<std::byte> into) { return file.read(into); },
+                                             sink, supply, audit, conversion));
     return carried;
 }
 

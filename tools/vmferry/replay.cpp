@@ -1,4 +1,6 @@
 // `vmferry replay FILE`: plays a recording to a destination as xl would, hands over, stays until QEMU ends.
+#include "proxy/replay.hpp"
+
 #include <chrono>
 #include <memory>
 #include <string>
@@ -6,7 +8,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "proxy/replay.hpp"
 #include "proxy/stop_signals.hpp"
 #include "proxy/template_cache.hpp"
 #include "tools/vmferry/command.hpp"
@@ -36,7 +37,8 @@ Result<ReplayReport> play(const Options& given, Progress& progress) {
     ReplayOptions options;
     options.detach = given.detach;
     if (given.run_for > 0)
-        options.run_for = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(given.run_for));
+        options.run_for = std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::chrono::duration<double>(given.run_for));
     options.session.state_directory = given.destination.state_directory();
     options.session.cache_directory = default_cache_directory();
     options.session.read_size = given.read_size;
@@ -83,13 +85,17 @@ ExitCode run(const Options& given) {
 
 void add_replay(CLI::App& app, Invocation& invocation) {
     auto* command = app.add_subcommand(
-        "replay", "Play a recorded Xen stream to a destination QEMU as xl would, and let the guest go on there");
+        "replay",
+        "Play a recorded Xen stream to a destination QEMU as xl would, and let the guest go on there");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")->required();
-    auto* run_for = command->add_option("--for", options->run_for, "let the guest run that long, then end QEMU")
-                        ->type_name("SECONDS")
-                        ->check(CLI::PositiveNumber);
-    command->add_flag("--detach", options->detach, "return after the handover; QEMU stays")->excludes(run_for);
+    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+        ->required();
+    auto* run_for =
+        command->add_option("--for", options->run_for, "let the guest run that long, then end QEMU")
+            ->type_name("SECONDS")
+            ->check(CLI::PositiveNumber);
+    command->add_flag("--detach", options->detach, "return after the handover; QEMU stays")
+        ->excludes(run_for);
     command->add_flag("--dry-run", options->dry_run, "carry and load everything, then end the destination");
     command->add_option("--read-size", options->read_size, "most bytes read from the source at once")
         ->type_name("BYTES")

@@ -12,10 +12,14 @@ namespace {
 
 std::string_view verdict_name(Verdict verdict) {
     switch (verdict) {
-        case Verdict::carried: return "carried";
-        case Verdict::adapted: return "adapted";
-        case Verdict::allowed: return "allowed";
-        case Verdict::refused: return "refused";
+        case Verdict::carried:
+            return "carried";
+        case Verdict::adapted:
+            return "adapted";
+        case Verdict::allowed:
+            return "allowed";
+        case Verdict::refused:
+            return "refused";
     }
     return "refused";
 }
@@ -29,11 +33,16 @@ std::string_view state_of(ErrorKind kind) {
 
 std::string_view kind_name(ErrorKind kind) {
     switch (kind) {
-        case ErrorKind::stream: return "stream";
-        case ErrorKind::refused: return "refused";
-        case ErrorKind::usage: return "usage";
-        case ErrorKind::environment: return "environment";
-        case ErrorKind::in_doubt: return "in doubt";
+        case ErrorKind::stream:
+            return "stream";
+        case ErrorKind::refused:
+            return "refused";
+        case ErrorKind::usage:
+            return "usage";
+        case ErrorKind::environment:
+            return "environment";
+        case ErrorKind::in_doubt:
+            return "in doubt";
     }
     return "environment";
 }
@@ -59,7 +68,7 @@ Json to_json(const AuditReport& audit) {
 }
 
 Json document(std::string_view command) {
-    return {{"schema", json_schema}, {"command", command},      {"session", nullptr},
+    return {{"schema", json_schema}, {"command", command},     {"session", nullptr},
             {"state", "done"},       {"rules", Json::array()}, {"error", nullptr}};
 }
 

@@ -40,7 +40,8 @@ ExitCode run(bool json) {
 }  // namespace
 
 void add_rules(CLI::App& app, Invocation& invocation) {
-    auto* command = app.add_subcommand("rules", "List the rules of the audit; a risk may be accepted with --allow");
+    auto* command =
+        app.add_subcommand("rules", "List the rules of the audit; a risk may be accepted with --allow");
     auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "print JSON");
     command->callback([json, &invocation] { invocation.action = [json] { return run(*json); }; });

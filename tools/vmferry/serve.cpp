@@ -1,4 +1,6 @@
 // `vmferry serve --xl-listen tcp:ADDR:PORT`: takes guests from stock Xen hosts, many at once.
+#include "proxy/serve.hpp"
+
 #include <charconv>
 #include <memory>
 #include <mutex>
@@ -8,7 +10,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "proxy/serve.hpp"
 #include "proxy/stop_signals.hpp"
 #include "proxy/template_cache.hpp"
 #include "tools/vmferry/command.hpp"
@@ -37,8 +38,8 @@ struct Endpoint {
 /// "tcp:192.0.2.1:4445", "tcp:[::1]:4445".
 Result<Endpoint> read_endpoint(std::string_view text) {
     const auto wrong = [&] {
-        return std::unexpected(
-            usage_error("--xl-listen", fmt::format("'{}'", text), "tcp:ADDRESS:PORT, the address numeric, IPv6 in []"));
+        return std::unexpected(usage_error("--xl-listen", fmt::format("'{}'", text),
+                                           "tcp:ADDRESS:PORT, the address numeric, IPv6 in []"));
     };
     const auto colon = text.rfind(':');
     if (!text.starts_with("tcp:") || colon < 4) return wrong();
@@ -59,16 +60,23 @@ class Announcer {
     void listening(const std::string& address, std::uint16_t port) {
         const std::scoped_lock lock(mutex_);
         if (json_)
-            print_json({{"schema", json_schema}, {"command", "serve"}, {"event", "listening"}, {"address", address}, {"port", port}},
+            print_json({{"schema", json_schema},
+                        {"command", "serve"},
+                        {"event", "listening"},
+                        {"address", address},
+                        {"port", port}},
                        false);
         else
-            fmt::print("listening on tcp:{}:{}\n", address.find(':') == std::string::npos ? address : "[" + address + "]", port);
+            fmt::print("listening on tcp:{}:{}\n",
+                       address.find(':') == std::string::npos ? address : "[" + address + "]", port);
         std::fflush(stdout);
     }
     void connected(const std::string& peer) {
         const std::scoped_lock lock(mutex_);
         if (json_)
-            print_json({{"schema", json_schema}, {"command", "serve"}, {"event", "connected"}, {"peer", peer}}, false);
+            print_json(
+                {{"schema", json_schema}, {"command", "serve"}, {"event", "connected"}, {"peer", peer}},
+                false);
         else
             fmt::print("{}: connected\n", peer);
         std::fflush(stdout);
@@ -112,7 +120,9 @@ ExitCode run(const Options& given) {
         options.session.dry_run = given.dry_run;
         options.listening = [&](std::uint16_t port) { announcer.listening(endpoint.address, port); };
         options.connected = [&](const std::string& peer) { announcer.connected(peer); };
-        options.over = [&](const std::string& peer, const SessionReport& report) { announcer.over(peer, report); };
+        options.over = [&](const std::string& peer, const SessionReport& report) {
+            announcer.over(peer, report);
+        };
         return serve(loop, options);
     }();
     if (result) return ExitCode::done;
@@ -135,7 +145,8 @@ void add_serve(CLI::App& app, Invocation& invocation) {
         ->required();
     command->add_option("--max-sessions", options->max_sessions, "migrations at once")
         ->check(CLI::Range(std::size_t{1}, std::size_t{4096}));
-    command->add_flag("--dry-run", options->dry_run, "carry and load every guest, then give it back: the source goes on");
+    command->add_flag("--dry-run", options->dry_run,
+                      "carry and load every guest, then give it back: the source goes on");
     command->add_option("--read-size", options->read_size, "most bytes read from a source at once")
         ->type_name("BYTES")
         ->check(CLI::Range(std::size_t{1}, std::size_t{64} << 20));

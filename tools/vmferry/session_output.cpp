@@ -2,9 +2,8 @@
 
 #include <cstdlib>
 
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "tools/vmferry/findings.hpp"
 #include "tools/vmferry/printable.hpp"
@@ -31,12 +30,9 @@ Json session_document(std::string_view command, const SessionReport& report) {
     all["dry_run"] = report.dry_run;
     all["command_line"] = report.command;
     const auto& counters = report.counters;
-    all["counters"] = {{"bytes_in", counters.bytes_in},
-                       {"bytes_out", counters.bytes_out},
-                       {"pages", counters.pages},
-                       {"zero_pages", counters.zero_pages},
-                       {"held_pages", counters.held_pages},
-                       {"dropped_pages", counters.dropped_pages},
+    all["counters"] = {{"bytes_in", counters.bytes_in},     {"bytes_out", counters.bytes_out},
+                       {"pages", counters.pages},           {"zero_pages", counters.zero_pages},
+                       {"held_pages", counters.held_pages}, {"dropped_pages", counters.dropped_pages},
                        {"passes", counters.passes}};
     all["total_ms"] = report.total.count();
     all["handover_ms"] = report.handover.count();
@@ -47,14 +43,16 @@ Json session_document(std::string_view command, const SessionReport& report) {
 void print_session(const SessionReport& report, std::FILE* to) {
     print_notable(report.audit, to);
     const auto name = printable(report.name);
-    const auto carried = fmt::format("{} in {} passes, {:.1f} s", size_text(report.counters.bytes_in),
-                                     report.counters.passes, static_cast<double>(report.total.count()) / 1000);
+    const auto carried =
+        fmt::format("{} in {} passes, {:.1f} s", size_text(report.counters.bytes_in), report.counters.passes,
+                    static_cast<double>(report.total.count()) / 1000);
     if (!report.error && report.dry_run) {
-        fmt::print(to, "dry run: {} was carried and loaded ({}), then given back; the source goes on\n", name, carried);
+        fmt::print(to, "dry run: {} was carried and loaded ({}), then given back; the source goes on\n", name,
+                   carried);
     } else if (report.state >= SessionState::running) {
         fmt::print(to, "{} {} here ({}; {} ms from its last record): QEMU is process {}, QMP at {}\n", name,
-                   report.paused ? "is paused, as asked," : "runs", carried, report.handover.count(), report.qemu_pid,
-                   report.qmp_socket);
+                   report.paused ? "is paused, as asked," : "runs", carried, report.handover.count(),
+                   report.qemu_pid, report.qmp_socket);
     }
     for (const auto& note : report.notes) fmt::print(to, "note: {}\n", printable(note));
     if (!report.directory.empty()) fmt::print(to, "session {}: {}\n", report.id, report.directory);

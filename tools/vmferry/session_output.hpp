@@ -12,8 +12,8 @@
 
 namespace vmferry::cli {
 
-/// The common document (report.hpp) with session, state, rules, error, and: name, uuid, directory, qemu_pid, qmp,
-/// command_line, paused, dry_run, counters, total_ms, handover_ms, notes.
+/// The common document (report.hpp) with session, state, rules, error, and: name, uuid, directory, qemu_pid,
+/// qmp, command_line, paused, dry_run, counters, total_ms, handover_ms, notes.
 [[nodiscard]] nlohmann::ordered_json session_document(std::string_view command, const SessionReport& report);
 
 /// For people: what was adapted or accepted, what became of the guest, notes. Not the error: fail() says it.

@@ -1,5 +1,5 @@
-// `vmferry sessions` and `vmferry resolve ID run|destroy`: what is known of the guests that were taken, and the
-// decision where a handover ended in doubt.
+// `vmferry sessions` and `vmferry resolve ID run|destroy`: what is known of the guests that were taken, and
+// the decision where a handover ended in doubt.
 #include <memory>
 #include <string>
 
@@ -95,7 +95,8 @@ void add_common(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_sessions(CLI::App& app, Invocation& invocation) {
-    auto* command = app.add_subcommand("sessions", "List the sessions that are not over, and what is known of each");
+    auto* command =
+        app.add_subcommand("sessions", "List the sessions that are not over, and what is known of each");
     auto options = std::make_shared<Options>();
     add_common(*command, *options);
     command->callback([options, &invocation] { invocation.action = [options] { return list(*options); }; });
@@ -103,14 +104,18 @@ void add_sessions(CLI::App& app, Invocation& invocation) {
 
 void add_resolve(CLI::App& app, Invocation& invocation) {
     auto* command = app.add_subcommand(
-        "resolve", "Decide a session in doubt: run the guest here, or destroy this copy because the source has it");
+        "resolve",
+        "Decide a session in doubt: run the guest here, or destroy this copy because the source has it");
     auto options = std::make_shared<Options>();
     command->add_option("ID", options->id, "the session, as `vmferry sessions` shows it")->required();
-    command->add_option("WHAT", options->what, "run: the source has let the guest go; destroy: the source has it")
+    command
+        ->add_option("WHAT", options->what,
+                     "run: the source has let the guest go; destroy: the source has it")
         ->required()
         ->check(CLI::IsMember({"run", "destroy"}));
     add_common(*command, *options);
-    command->callback([options, &invocation] { invocation.action = [options] { return resolve(*options); }; });
+    command->callback(
+        [options, &invocation] { invocation.action = [options] { return resolve(*options); }; });
 }
 
 }  // namespace vmferry::cli

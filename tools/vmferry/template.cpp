@@ -32,7 +32,8 @@ struct Written {
 
 Result<Written> write_template(const std::string& out, const std::vector<std::string>& words) {
     if (words.empty())
-        return std::unexpected(usage_error("template", "no command line", "-- QEMU ARGUMENTS… of the destination"));
+        return std::unexpected(
+            usage_error("template", "no command line", "-- QEMU ARGUMENTS… of the destination"));
     Loop loop;
     VMFERRY_ASSIGN(auto arguments, twin_words(loop, words));
     VMFERRY_ASSIGN(const auto twin, capture_twin(loop, {words.front(), std::move(arguments)}, {}));
@@ -41,7 +42,8 @@ Result<Written> write_template(const std::string& out, const std::vector<std::st
     VMFERRY_ASSIGN(written.snapshot, qemu::read_snapshot(twin.stream));  // what cannot be read is no template
 
     std::ofstream file(out, std::ios::binary | std::ios::trunc);
-    file.write(reinterpret_cast<const char*>(twin.stream.data()), static_cast<std::streamsize>(twin.stream.size()));
+    file.write(reinterpret_cast<const char*>(twin.stream.data()),
+               static_cast<std::streamsize>(twin.stream.size()));
     file.close();
     if (!file) return environment_error(out, "writing", std::generic_category().message(errno));
     return written;
@@ -61,7 +63,8 @@ ExitCode run(const Options& given, const std::vector<std::string>& words) {
         print_json(report, true);
     } else if (result) {
         fmt::print("{}: {}, {} sections, {} RAM blocks, {}\n", given.out, result->snapshot.machine,
-                   result->snapshot.tree.sections.size(), result->snapshot.blocks.size(), size_text(result->bytes));
+                   result->snapshot.tree.sections.size(), result->snapshot.blocks.size(),
+                   size_text(result->bytes));
     }
     return result ? ExitCode::done : fail(result.error());
 }
@@ -70,12 +73,14 @@ ExitCode run(const Options& given, const std::vector<std::string>& words) {
 
 void add_template(CLI::App& app, Invocation& invocation) {
     auto* command = app.add_subcommand(
-        "template", "Write the template of a destination: the stream of a twin that has never run, for --template");
+        "template",
+        "Write the template of a destination: the stream of a twin that has never run, for --template");
     auto options = std::make_shared<Options>();
     command->add_option("-o,--output", options->out, "file to write")->required();
     command->add_flag("--json", options->json, "print JSON");
     command->footer(
-        "Behind \"--\" stand the QEMU binary and its arguments. The twin gets the same machine; its disks are empty "
+        "Behind \"--\" stand the QEMU binary and its arguments. The twin gets the same machine; its disks "
+        "are empty "
         "ones of the same size, its networks, serial ports and monitors lead nowhere.");
     command->callback([options, &invocation] {
         invocation.action = [options, &invocation] { return run(*options, invocation.after_dashes); };

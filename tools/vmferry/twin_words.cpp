@@ -50,7 +50,7 @@ std::string value_of(const Pairs& pairs, std::string_view key) {
 
 /// What the guest sees of a drive is kept; what names the image or how it is accessed is not.
 std::string null_drive(const Pairs& drive, std::uint64_t bytes) {
-    constexpr std::array<std::string_view, 8> seen{"if",   "id",       "index", "bus",
+    constexpr std::array<std::string_view, 8> seen{"if",   "id",    "index",    "bus",
                                                    "unit", "media", "readonly", "werror"};
     auto text = fmt::format("driver=null-co,size={},read-zeroes=on", bytes);
     for (const auto& [key, value] : drive)
@@ -59,10 +59,11 @@ std::string null_drive(const Pairs& drive, std::uint64_t bytes) {
 }
 
 constexpr std::array<std::string_view, 4> dropped_flags{"-S", "-daemonize", "-s", "-nographic"};
-constexpr std::array<std::string_view, 9> dropped_options{"-incoming", "-qmp",    "-qmp-pretty", "-monitor", "-mon",
-                                                          "-pidfile",  "-gdb",    "-D",          "-spice"};
-constexpr std::array<std::string_view, 12> images{"-hda",   "-hdb", "-hdc", "-hdd", "-cdrom",    "-fda",
-                                                  "-fdb",   "-mtdblock", "-sd", "-pflash", "-blockdev", "-nic"};
+constexpr std::array<std::string_view, 9> dropped_options{
+    "-incoming", "-qmp", "-qmp-pretty", "-monitor", "-mon", "-pidfile", "-gdb", "-D", "-spice"};
+constexpr std::array<std::string_view, 12> images{"-hda",   "-hdb",    "-hdc",      "-hdd",
+                                                  "-cdrom", "-fda",    "-fdb",      "-mtdblock",
+                                                  "-sd",    "-pflash", "-blockdev", "-nic"};
 
 bool is_one_of(std::string_view word, std::span<const std::string_view> words) {
     return std::ranges::find(words, word) != words.end();
@@ -81,8 +82,9 @@ Result<std::vector<std::string>> twin_words(Loop& loop, const std::vector<std::s
         if (option.starts_with("--")) option.erase(0, 1);  // QEMU takes both
         if (is_one_of(option, dropped_flags)) continue;
         if (is_one_of(option, images))
-            return std::unexpected(usage_error("template", option, "-drive and -netdev with -device: what they "
-                                                                   "lead to can be replaced for the twin"));
+            return std::unexpected(usage_error("template", option,
+                                               "-drive and -netdev with -device: what they "
+                                               "lead to can be replaced for the twin"));
         const bool has_value = at + 1 < words.size();
         if (is_one_of(option, dropped_options)) {
             ++at;
@@ -104,7 +106,8 @@ Result<std::vector<std::string>> twin_words(Loop& loop, const std::vector<std::s
         } else if ((option == "-serial" || option == "-parallel") && has_value) {
             // "none" means that there is no port, which the guest sees; "chardev:" leads to a replaced one.
             const auto& value = words[++at];
-            out.insert(out.end(), {option, value == "none" || value.starts_with("chardev:") ? value : "null"});
+            out.insert(out.end(),
+                       {option, value == "none" || value.starts_with("chardev:") ? value : "null"});
         } else if ((option == "-display" || option == "-vnc") && has_value) {
             ++at;
         } else {

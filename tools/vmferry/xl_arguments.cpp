@@ -13,10 +13,12 @@ std::unexpected<Error> usage(std::string found, std::string expected) {
 }
 
 std::unexpected<Error> refused(std::string_view option, std::string why) {
-    return std::unexpected(Error{ErrorKind::refused, "xl migrate-receive", std::string(option), {}, 0, std::move(why), {}});
+    return std::unexpected(
+        Error{ErrorKind::refused, "xl migrate-receive", std::string(option), {}, 0, std::move(why), {}});
 }
 
-constexpr std::string_view no_checkpoints = "checkpointed streams (Remus, COLO) never end: they cannot be carried";
+constexpr std::string_view no_checkpoints =
+    "checkpointed streams (Remus, COLO) never end: they cannot be carried";
 
 }  // namespace
 
@@ -29,13 +31,22 @@ Result<ReceiveOptions> read_receive_options(std::span<const std::string> argumen
             return usage(fmt::format("'{}' after migrate-receive", argument), "-e, -d or -p");
         for (const char letter : argument.substr(1)) {  // getopt's clusters: -ed
             switch (letter) {
-                case 'e': options.no_monitor = true; break;
-                case 'd': options.print_config = true; break;
-                case 'p': options.paused = true; break;
-                case 'r': return refused("-r", std::string(no_checkpoints));
+                case 'e':
+                    options.no_monitor = true;
+                    break;
+                case 'd':
+                    options.print_config = true;
+                    break;
+                case 'p':
+                    options.paused = true;
+                    break;
+                case 'r':
+                    return refused("-r", std::string(no_checkpoints));
                 case 'F':
-                    return refused("-F", "a receiver in the foreground never reports \"ready\": the sender would hang");
-                default: return usage(fmt::format("option -{} after migrate-receive", letter), "-e, -d or -p");
+                    return refused(
+                        "-F", "a receiver in the foreground never reports \"ready\": the sender would hang");
+                default:
+                    return usage(fmt::format("option -{} after migrate-receive", letter), "-e, -d or -p");
             }
         }
     }

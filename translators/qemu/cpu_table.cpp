@@ -9,54 +9,36 @@ using CpuRow = Row<Vcpu>;
 
 #define REGISTER(field, path) scalar_row<Vcpu>("vcpu." #field, path, VMFERRY_MEMBER(field))
 
-/// {selector, base, limit, flags}; flags is the second dword of a descriptor (SDM vol. 3, 3.4.5).
+/// flags is the second dword of a descriptor (SDM vol. 3, 3.4.5).
 template <typename FieldOf>
-CpuRow segment_row(std::string field, std::string path, FieldOf) {
-    CpuRow row{.field = "vcpu." + field,
+CpuRow attributes_row(std::string field, std::string path, FieldOf) {
+    CpuRow row{.field = std::move(field),
                .path = std::move(path),
                .law = Law::normal_form,
-               .reason = "attributes are the descriptor's second dword without base and limit bits"};
+               .reason = "the descriptor's second dword without base and limit bits"};
     row.read = [](const CpuRow& self, const Context&, const Section& from, Vcpu& to) -> Result<void> {
-        VMFERRY_ASSIGN(const auto selector, from.get(self.path + "|selector"));
-        VMFERRY_ASSIGN(const auto base, from.get(self.path + "|base"));
-        VMFERRY_ASSIGN(const auto limit, from.get(self.path + "|limit"));
-        VMFERRY_ASSIGN(const auto flags, from.get(self.path + "|flags"));
-        FieldOf{}(to) = {static_cast<std::uint32_t>(selector), base, static_cast<std::uint32_t>(limit),
-                         attributes_of_descriptor(static_cast<std::uint32_t>(flags))};
+        VMFERRY_ASSIGN(const auto flags, from.get(self.path));
+        FieldOf{}(to) = attributes_of_descriptor(static_cast<std::uint32_t>(flags));
         return {};
     };
-    row.write = [](const CpuRow& self, const Context&, const Vcpu& from, Section& to) -> Result<void> {
-        const Segment& segment = FieldOf{}(from);
-        VMFERRY_TRY(to.set(self.path + "|selector", segment.selector));
-        VMFERRY_TRY(to.set(self.path + "|base", segment.base));
-        VMFERRY_TRY(to.set(self.path + "|limit", segment.limit));
-        return to.set(self.path + "|flags", descriptor_of_attributes(segment.attributes));
+    row.write = [](const CpuRow& self, const Context&, const Vcpu& from, Section& to) {
+        return to.set(self.path, descriptor_of_attributes(FieldOf{}(from)));
     };
     return row;
 }
 
+#define SEGMENT(field, path)                                                                        \
+    scalar_row<Vcpu>("vcpu." #field ".selector", path "|selector", VMFERRY_MEMBER(field.selector)), \
+        scalar_row<Vcpu>("vcpu." #field ".base", path "|base", VMFERRY_MEMBER(field.base)),         \
+        scalar_row<Vcpu>("vcpu." #field ".limit", path "|limit", VMFERRY_MEMBER(field.limit)),      \
+        attributes_row("vcpu." #field ".attributes", path "|flags", VMFERRY_MEMBER(field.attributes))
+
 /// GDT and IDT are kept as segments without selector and attributes.
-template <typename FieldOf>
-CpuRow descriptor_table_row(std::string field, std::string path, FieldOf) {
-    CpuRow row{.field = "vcpu." + field,
-               .path = std::move(path),
-               .law = Law::normal_form,
-               .reason = "selector and flags of a descriptor table do not exist: written as 0"};
-    row.read = [](const CpuRow& self, const Context&, const Section& from, Vcpu& to) -> Result<void> {
-        VMFERRY_ASSIGN(const auto base, from.get(self.path + "|base"));
-        VMFERRY_ASSIGN(const auto limit, from.get(self.path + "|limit"));
-        FieldOf{}(to) = {base, static_cast<std::uint32_t>(limit)};
-        return {};
-    };
-    row.write = [](const CpuRow& self, const Context&, const Vcpu& from, Section& to) -> Result<void> {
-        const DescriptorTable& table = FieldOf{}(from);
-        VMFERRY_TRY(to.set(self.path + "|selector", 0));
-        VMFERRY_TRY(to.set(self.path + "|base", table.base));
-        VMFERRY_TRY(to.set(self.path + "|limit", table.limit));
-        return to.set(self.path + "|flags", 0);
-    };
-    return row;
-}
+#define DESCRIPTOR_TABLE(field, path)                                                          \
+    scalar_row<Vcpu>("vcpu." #field ".base", path "|base", VMFERRY_MEMBER(field.base)),        \
+        scalar_row<Vcpu>("vcpu." #field ".limit", path "|limit", VMFERRY_MEMBER(field.limit)), \
+        from_template<Vcpu>(path "|selector", "a descriptor table has none: 0"),               \
+        from_template<Vcpu>(path "|flags", "a descriptor table has none: 0")
 
 /// Index in env.fpregs of ST(i): TCG keeps the registers in physical order, KVM in the order of the stack (it
 /// copies the FXSAVE image).
@@ -209,26 +191,42 @@ CpuRow rflags_row() {
 Table<Vcpu> claims() {
     using T = Vcpu;
     return {
-        semantic<T>("env.hflags", "hflags()",
-                    "TCG's summary of CR0, CR4, EFER and the segments; never recomputed on load"),
-        semantic<T>("env.xcr0", "write_extended_state()",
-                    "CPU_XSAVE.xcr0; without a record: 1, or guessed and allowed"),
-        semantic<T>("env.xstate_bv", "write_extended_state()",
-                    "CPU_XSAVE XSTATE_BV; without a record x87 and SSE"),
-        semantic<T>("env.xmm_regs[1]", "write_extended_state()", "high halves of YMM"),
-        semantic<T>("+cpu/pkru", "write_extended_state()", "component 9"),
-        semantic<T>("+cpu/mpx", "write_extended_state()", "components 3 and 4, and BNDCFGS"),
-        semantic<T>("+cpu/avx512", "write_extended_state()", "components 5, 6 and 7"),
-        semantic<T>("+cpu/fpop_ip_dp", "write_extended_state()", "FOP, FIP, FDP; sent when one is not 0"),
+        semantic<T>("env.hflags", "processor mode",
+                    "hflags(): TCG's summary of CR0, CR4, EFER and the segments; never recomputed on load"),
+        semantic<T>("env.xcr0", "vcpu.extended.xcr0",
+                    "write_extended_state(): without a record 1, or guessed and allowed", Law::exact),
+        semantic<T>("env.xstate_bv", "vcpu.extended.xstate_bv",
+                    "write_extended_state(): without a record x87 and SSE", Law::exact),
+        semantic<T>("env.xmm_regs[1]", "vcpu.extended.ymm_high", "write_extended_state()", Law::exact),
+        semantic<T>("+cpu/pkru", "vcpu.extended.pkru", "write_extended_state(): absent when 0", Law::exact),
+        semantic<T>("+cpu/mpx|env.bnd_regs", "vcpu.extended.bound_low, bound_high",
+                    "write_extended_state(): absent when all is 0", Law::exact),
+        semantic<T>("+cpu/mpx|env.bndcs_regs", "vcpu.extended.bndcfgu, bndstatus", "write_extended_state()",
+                    Law::exact),
+        semantic<T>("+cpu/mpx|env.msr_bndcfgs", "vcpu.bndcfgs", "write_extended_state()", Law::exact),
+        semantic<T>("+cpu/avx512|env.opmask_regs", "vcpu.extended.opmask",
+                    "write_extended_state(): absent when all is 0", Law::exact),
+        semantic<T>("+cpu/avx512|env.xmm_regs[0]", "vcpu.extended.zmm_high", "write_extended_state()",
+                    Law::exact),
+        semantic<T>("+cpu/avx512|env.xmm_regs[1]", "vcpu.extended.zmm_upper", "write_extended_state()",
+                    Law::exact),
+        semantic<T>("+cpu/fpop_ip_dp|env.fpop", "vcpu.fpu.opcode",
+                    "write_extended_state(): absent when all three are 0", Law::exact),
+        semantic<T>("+cpu/fpop_ip_dp|env.fpip", "vcpu.fpu.instruction_pointer", "write_extended_state()",
+                    Law::exact),
+        semantic<T>("+cpu/fpop_ip_dp|env.fpdp", "vcpu.fpu.data_pointer", "write_extended_state()",
+                    Law::exact),
         semantic<T>("env.exception_nr", "vcpu.event", "see env.interrupt_injected"),
         semantic<T>("env.soft_interrupt", "vcpu.event", "see env.interrupt_injected"),
         semantic<T>("env.nmi_injected", "vcpu.event", "see env.interrupt_injected"),
         semantic<T>("env.nmi_pending", "vcpu.event", "see env.interrupt_injected"),
         semantic<T>("env.has_error_code", "vcpu.event", "see env.interrupt_injected"),
-        semantic<T>("env.mp_state", "write_run_state()", "0 with a CPU record, 1 (waits for INIT) without"),
-        semantic<T>("+cpu/msr_tscdeadline", "write_lapic_msrs()", "LAPIC.tdt_msr"),
-        semantic<T>("+cpu/tsc_khz", "write_run_state()",
-                    "HEADER.gtsc_khz; KVM only: TCG cannot scale the TSC"),
+        semantic<T>("env.mp_state", "vcpu.online",
+                    "write_run_state(): 0 with a CPU record, 1 (waits for INIT) without"),
+        semantic<T>("+cpu/msr_tscdeadline", "lapic.tsc_deadline", "write_lapic_msrs(): absent when 0",
+                    Law::exact),
+        semantic<T>("+cpu/tsc_khz", "tsc_khz", "write_run_state(): KVM only: TCG cannot scale the TSC"),
+        from_template<T>("+cpu/xss", "Xen allows 0 only"),
         from_template<T>("env.fpregs_format_vmstate", "0: the only format there is"),
         from_template<T>("env.a20_mask", "A20 is always open on Xen, and after the reset of a PC"),
         from_template<T>("env.smbase", "Xen HVM guests have no SMM"),
@@ -305,16 +303,16 @@ const Table<Vcpu>& cpu_table() {
             from_template<Vcpu>("env.dr|5", "no such register"),
             REGISTER(dr6, "env.dr|6"),
             REGISTER(dr7, "env.dr|7"),
-            segment_row("es", "env.segs|0", VMFERRY_MEMBER(es)),
-            segment_row("cs", "env.segs|1", VMFERRY_MEMBER(cs)),
-            segment_row("ss", "env.segs|2", VMFERRY_MEMBER(ss)),
-            segment_row("ds", "env.segs|3", VMFERRY_MEMBER(ds)),
-            segment_row("fs", "env.segs|4", VMFERRY_MEMBER(fs)),
-            segment_row("gs", "env.segs|5", VMFERRY_MEMBER(gs)),
-            segment_row("ldtr", "env.ldt", VMFERRY_MEMBER(ldtr)),
-            segment_row("tr", "env.tr", VMFERRY_MEMBER(tr)),
-            descriptor_table_row("gdtr", "env.gdt", VMFERRY_MEMBER(gdtr)),
-            descriptor_table_row("idtr", "env.idt", VMFERRY_MEMBER(idtr)),
+            SEGMENT(es, "env.segs|0"),
+            SEGMENT(cs, "env.segs|1"),
+            SEGMENT(ss, "env.segs|2"),
+            SEGMENT(ds, "env.segs|3"),
+            SEGMENT(fs, "env.segs|4"),
+            SEGMENT(gs, "env.segs|5"),
+            SEGMENT(ldtr, "env.ldt"),
+            SEGMENT(tr, "env.tr"),
+            DESCRIPTOR_TABLE(gdtr, "env.gdt"),
+            DESCRIPTOR_TABLE(idtr, "env.idt"),
             sysenter_cs_row(),
             REGISTER(sysenter_esp, "env.sysenter_esp"),
             REGISTER(sysenter_eip, "env.sysenter_eip"),
@@ -340,8 +338,7 @@ const Table<Vcpu>& cpu_table() {
             msr_row("tsc_adjust", "cpu/msr_tsc_adjust|env.tsc_adjust", VMFERRY_MEMBER(tsc_adjust)),
             msr_row("spec_ctrl", "cpu/spec_ctrl|env.spec_ctrl", VMFERRY_MEMBER(spec_ctrl)),
             msr_row("virt_spec_ctrl", "cpu/virt_ssbd|env.virt_ssbd", VMFERRY_MEMBER(virt_spec_ctrl)),
-            msr_row("pkrs", "cpu/pkrs|env.pkrs", VMFERRY_MEMBER(pkrs)),
-            msr_row("xss", "cpu/xss|env.xss", VMFERRY_MEMBER(xss))};
+            msr_row("pkrs", "cpu/pkrs|env.pkrs", VMFERRY_MEMBER(pkrs))};
         for (auto& claim : claims()) rows.push_back(std::move(claim));
         return rows;
     }();
@@ -350,11 +347,13 @@ const Table<Vcpu>& cpu_table() {
 
 const Table<Vcpu>& cpu_common_table() {
     static const Table<Vcpu> table = {
-        semantic<Vcpu>("halted", "write_run_state()",
-                       "0 with a CPU record: Xen does not say whether a vCPU was in HLT, and lets each "
+        semantic<Vcpu>("halted", "vcpu.online",
+                       "write_run_state(): 0 with a CPU record: Xen does not say whether a vCPU was in HLT, "
+                       "and lets each "
                        "return from it once"),
-        semantic<Vcpu>("interrupt_request", "interrupt_request()",
-                       "TCG: what the interrupt controllers already hold for this processor")};
+        semantic<Vcpu>(
+            "interrupt_request", "deliverable interrupt",
+            "interrupt_request(): TCG: what the interrupt controllers already hold for this processor")};
     return table;
 }
 

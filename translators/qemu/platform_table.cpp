@@ -58,8 +58,9 @@ void add_channel(Table<Pit>& table, std::size_t n) {
     if (n == 1) fields.operator()<1>();
     if (n == 2) fields.operator()<2>();
     table.push_back(channel_times_row(n));
-    table.push_back(semantic<Pit>(fmt::format("channels|{}|next_transition_time", n), "pit_next_transition()",
-                                  "output change that follows from mode and count"));
+    table.push_back(semantic<Pit>(fmt::format("channels|{}|next_transition_time", n),
+                                  fmt::format("pit.channel{}.loaded_ago_ns", n),
+                                  "pit_next_transition(): output change that follows from mode and count"));
 }
 
 /// When a timer's comparator matches next, on the virtual clock (IA-PC HPET 1.0a, 2.3.9).
@@ -86,8 +87,8 @@ const Table<Pit>& pit_table() {
         Table<Pit> rows{
             scalar_row<Pit>("pit.irq_disabled", "channels[0].irq_disabled", VMFERRY_MEMBER(irq_disabled))};
         for (std::size_t n = 0; n < 3; ++n) add_channel(rows, n);
-        rows.push_back(semantic<Pit>("channels[0].next_transition_time", "pit_next_transition()",
-                                     "the copy that arms IRQ 0"));
+        rows.push_back(semantic<Pit>("channels[0].next_transition_time", "pit.channel0.loaded_ago_ns",
+                                     "pit_next_transition(): the copy that arms IRQ 0"));
         return rows;
     }();
     return table;
@@ -144,7 +145,7 @@ const Table<Rtc>& rtc_table() {
             return to.set("next_alarm_time", u64(times.alarm_ns));
         };
         const auto derived = [](std::string path, std::string how) {
-            return semantic<Rtc>(std::move(path), "rtc_times()", std::move(how));
+            return semantic<Rtc>(std::move(path), "rtc.offset_ns", "rtc_times(): " + std::move(how));
         };
         return Table<Rtc>{
             cmos,
@@ -180,9 +181,10 @@ const Table<Hpet>& hpet_table() {
     rows.push_back(                                                                                       \
         hpet_row("timers[" #n "].period", "timer|" #n "|period", VMFERRY_MEMBER(timers[n].period)));      \
     rows.push_back(from_template<Hpet>("timer|" #n "|tn", "the timer's own number"));                     \
-    rows.push_back(                                                                                       \
-        semantic<Hpet>("timer|" #n "|qemu_timer", "hpet_expiry()", "next match of the comparator"));      \
-    rows.push_back(semantic<Hpet>("timer|" #n "|wrap_flag", "hpet_expiry()", "no wrap-around is pending"))
+    rows.push_back(semantic<Hpet>("timer|" #n "|qemu_timer", "hpet.timers[" #n "].comparator",            \
+                                  "hpet_expiry(): next match"));                                          \
+    rows.push_back(semantic<Hpet>("timer|" #n "|wrap_flag", "hpet.timers[" #n "].comparator",             \
+                                  "hpet_expiry(): no wrap-around is pending"))
         HPET_TIMER(0);
         HPET_TIMER(1);
         HPET_TIMER(2);
@@ -264,10 +266,12 @@ const Table<InterruptWires>& piix3_table() {
         };
         return Table<InterruptWires>{
             pirq,
-            semantic<InterruptWires>("dev", "merge_device()", "device model: the rest of the PCI device"),
-            semantic<InterruptWires>("pci_irq_levels_vmstate", "write_pci_lines()",
-                                     "1 where PCIBUS.irq_count is not 0"),
-            semantic<InterruptWires>("+PIIX3/rcr", "merge_device()", "device model: reset control register")};
+            semantic<InterruptWires>("dev", "device",
+                                     "copy_device(): device model: the rest of the PCI device"),
+            semantic<InterruptWires>("pci_irq_levels_vmstate", "wires.pci",
+                                     "write_pci_lines(): 1 where PCIBUS.irq_count is not 0"),
+            semantic<InterruptWires>("+PIIX3/rcr", "device",
+                                     "copy_device(): device model: reset control register")};
     }();
     return table;
 }
@@ -276,8 +280,8 @@ const Table<InterruptWires>& pci_bus_table() {
     static const Table<InterruptWires> table = {
         from_template<InterruptWires>(
             "nirq", "4 links on this board; Xen's bus has 128 wires, and the loader compares"),
-        semantic<InterruptWires>("irq_count", "write_pci_lines()",
-                                 "devices that assert each link: irq_state, unless "
+        semantic<InterruptWires>("irq_count", "wires.pci",
+                                 "write_pci_lines(): devices that assert each link: irq_state, unless "
                                  "interrupts are disabled in the command register")};
     return table;
 }
@@ -297,8 +301,8 @@ const Table<PowerManagement>& piix4_pm_table() {
             return to.set("ar.tmr.timer", at);
         };
         const auto merged = [](std::string path, std::string what) {
-            return semantic<PowerManagement>(std::move(path), "merge_device()",
-                                             "device model: " + std::move(what));
+            return semantic<PowerManagement>(std::move(path), "device",
+                                             "copy_device(): device model, " + std::move(what));
         };
         return Table<PowerManagement>{
             scalar_row<PowerManagement>("pm.pm1_status", "ar.pm1.evt.sts", VMFERRY_MEMBER(pm1_status)),
@@ -323,9 +327,9 @@ const Table<PowerManagement>& piix4_pm_table() {
 
 const Table<Machine>& host_bridge_table() {
     static const Table<Machine> table = {
-        semantic<Machine>(
-            "parent_obj", "merge_host_bridge()",
-            "device model, with PAM (0x59–0x5F) such that 0xC0000–0xFFFFF is RAM for reads and writes"),
+        semantic<Machine>("parent_obj", "device",
+                          "write_host_bridge(): device model, with PAM (0x59–0x5F) such that 0xC0000–0xFFFFF "
+                          "is RAM for reads and writes"),
         from_template<Machine>("unused", "a field of old versions")};
     return table;
 }

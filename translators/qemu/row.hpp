@@ -25,7 +25,7 @@ struct Context {
 
 template <typename Neutral>
 struct Row {
-    std::string field;  ///< of the neutral machine; for a claim, who writes it
+    std::string field;  ///< of the neutral machine; "template" for what stays
     std::string path;   ///< a field, or a prefix of paths, or "+subsection"
     Law law = Law::exact;
     std::string reason = {};
@@ -92,10 +92,10 @@ Row<Neutral> array_row(std::string field, std::string path, FieldOf) {
     return row;
 }
 
-/// The field is written by a semantic translator, named in `by`.
+/// The field is written by a semantic translator, which `how` names; `field` is what of the machine it shows.
 template <typename Neutral>
-Row<Neutral> semantic(std::string path, std::string by, std::string how) {
-    return {.field = std::move(by), .path = std::move(path), .law = Law::one_way, .reason = std::move(how)};
+Row<Neutral> semantic(std::string path, std::string field, std::string how, Law law = Law::one_way) {
+    return {.field = std::move(field), .path = std::move(path), .law = law, .reason = std::move(how)};
 }
 /// The field keeps what the template holds.
 template <typename Neutral>

@@ -3,9 +3,11 @@
 // coverage: every byte of a record belongs to exactly one row.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -64,12 +66,13 @@ void write_rows(const RecordTable<Neutral, Record>& table, const Neutral& from, 
 
 namespace detail {
 
+/// Arrays may differ in length: the shorter one counts (the RTC record has 14 of the 128 bytes of CMOS).
 template <typename To, typename From>
 void assign(To& to, const From& from) {
     if constexpr (std::is_integral_v<To>) {
         to = static_cast<To>(from);
     } else {
-        for (std::size_t i = 0; i < std::size(from); ++i)
+        for (std::size_t i = 0; i < std::min(std::size(to), std::size(from)); ++i)
             to[i] = static_cast<std::decay_t<decltype(to[i])>>(from[i]);
     }
 }

@@ -173,20 +173,4 @@ const RecordTable<Vcpu, hvm_viridian_vcpu_context>& viridian_vcpu_table() {
     return table;
 }
 
-std::span<const MsrRow> msr_table() {
-    static constexpr MsrRow rows[] = {
-        {0x48, "SPEC_CTRL", &Vcpu::spec_ctrl, {}},
-        {0x140, "MISC_FEATURES_ENABLES", nullptr, "QEMU does not carry CPUID faulting"},
-        {0x6E1, "PKRS", &Vcpu::pkrs, {}},
-        {0xD90, "BNDCFGS", &Vcpu::bndcfgs, {}},
-        {0xDA0, "XSS", &Vcpu::xss, {}},
-        {0xC001011F, "VIRT_SPEC_CTRL", &Vcpu::virt_spec_ctrl, {}},
-        {0xC0011027, "DR0_ADDRESS_MASK", nullptr, "QEMU does not carry AMD's breakpoint masks"},
-        {0xC0011019, "DR1_ADDRESS_MASK", nullptr, "QEMU does not carry AMD's breakpoint masks"},
-        {0xC001101A, "DR2_ADDRESS_MASK", nullptr, "QEMU does not carry AMD's breakpoint masks"},
-        {0xC001101B, "DR3_ADDRESS_MASK", nullptr, "QEMU does not carry AMD's breakpoint masks"},
-    };
-    return rows;
-}
-
 }  // namespace vmferry::xen

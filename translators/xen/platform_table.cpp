@@ -18,6 +18,10 @@ RecordRow<Pic, hvm_hw_vpic> pic_bits(std::string field, std::string place, ByteC
             .write = [](const Pic& from, hvm_hw_vpic& to) { Set{}(from, to); }};
 }
 
+void set_init_bits(hvm_hw_vpic& chip, unsigned mask, unsigned value) {
+    chip.init_state = ((chip.init_state & ~mask) | (value & mask)) & 15;
+}
+
 /// Bits of one byte share a claim: the first row of the byte takes it, the others claim nothing.
 constexpr ByteClaim shared{};
 
@@ -48,24 +52,29 @@ const RecordTable<Pic, hvm_hw_vpic>& pic_table() {
     static const RecordTable<Pic, hvm_hw_vpic> table = [] {
         auto master = ignore_row<Pic, hvm_hw_vpic>("which of the two", "PIC.is_master", shared,
                                                    "the record's instance says it: 0 is the master");
+        auto output = pic_bits(
+            "output", "int_output", ByteClaim{7, 1},
+            [](const hvm_hw_vpic& from, Pic& to) { to.output = from.int_output != 0; },
+            [](const Pic& from, hvm_hw_vpic& to) { to.int_output = from.output ? 1 : 0; });
+        output.law = Law::normal_form;
+        output.reason = "any non-zero value is asserted; written as 1";
         return RecordTable<Pic, hvm_hw_vpic>{
             PIC_BYTE(irr, irr),
             PIC_BYTE(imr, imr),
             PIC_BYTE(isr, isr),
             PIC_BYTE(vector_base, irq_base),
             pic_bits(
-                "init_step, expects_icw4, single", "init_state", ByteClaim{4, 1},
-                [](const hvm_hw_vpic& from, Pic& to) {
-                    to.init_step = from.init_state & 3;
-                    to.expects_icw4 = (from.init_state & 4) != 0;
-                    to.single = (from.init_state & 8) != 0;
-                },
-                [](const Pic& from, hvm_hw_vpic& to) {
-                    to.init_state =
-                        static_cast<std::uint8_t>((from.init_step & 3) | (from.expects_icw4 ? 4 : 0) |
-                                                  (from.single ? 8 : 0)) &
-                        15;
-                }),
+                "init_step", "init_state bits 0–1", ByteClaim{4, 1},
+                [](const hvm_hw_vpic& from, Pic& to) { to.init_step = from.init_state & 3; },
+                [](const Pic& from, hvm_hw_vpic& to) { set_init_bits(to, 3, from.init_step); }),
+            pic_bits(
+                "expects_icw4", "init_state bit 2", shared,
+                [](const hvm_hw_vpic& from, Pic& to) { to.expects_icw4 = (from.init_state & 4) != 0; },
+                [](const Pic& from, hvm_hw_vpic& to) { set_init_bits(to, 4, from.expects_icw4 ? 4 : 0); }),
+            pic_bits(
+                "single", "init_state bit 3", shared,
+                [](const hvm_hw_vpic& from, Pic& to) { to.single = (from.init_state & 8) != 0; },
+                [](const Pic& from, hvm_hw_vpic& to) { set_init_bits(to, 8, from.single ? 8 : 0); }),
             pic_bits(
                 "lowest_plus_one", "priority_add", shared,
                 [](const hvm_hw_vpic& from, Pic& to) { to.lowest_plus_one = from.priority_add; },
@@ -78,10 +87,7 @@ const RecordTable<Pic, hvm_hw_vpic>& pic_table() {
             PIC_FLAG(special_mask, special_mask_mode, shared),
             master,
             PIC_BYTE(elcr, elcr),
-            pic_bits(
-                "output", "int_output", ByteClaim{7, 1},
-                [](const hvm_hw_vpic& from, Pic& to) { to.output = from.int_output != 0; },
-                [](const Pic& from, hvm_hw_vpic& to) { to.int_output = from.output ? 1 : 0; })};
+            output};
     }();
     return table;
 }
@@ -223,7 +229,7 @@ const RecordTable<Rtc, hvm_hw_rtc>& rtc_table() {
             to.rtc_offset = floor;
         };
         return RecordTable<Rtc, hvm_hw_rtc>{
-            exact_row<Rtc, hvm_hw_rtc>("rtc.cmos 0–13", "RTC.cmos_data", VMFERRY_MEMBER(cmos),
+            exact_row<Rtc, hvm_hw_rtc>("rtc.cmos", "RTC.cmos_data", VMFERRY_MEMBER(cmos),
                                        VMFERRY_MEMBER(cmos_data)),
             exact_row<Rtc, hvm_hw_rtc>("rtc.index", "RTC.cmos_index", VMFERRY_MEMBER(index),
                                        VMFERRY_MEMBER(cmos_index)),

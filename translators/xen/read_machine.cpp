@@ -1,5 +1,6 @@
 #include "translators/xen/read_machine.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -45,56 +46,41 @@ void check_viridian(const HvmContext& context, AuditReport& audit) {
     }
 }
 
-/// Parameters that say where Xen keeps things which do not exist outside Xen, or repeat what a record says.
 void check_params(const std::vector<HvmParam>& params, AuditReport& audit) {
     for (const auto& param : params) {
-        if (param.value == 0) continue;
-        switch (param.index) {
-            case HVM_PARAM_STORE_PFN:  // Xen's special pages (xen.md §3.10), dropped with them
-            case HVM_PARAM_IOREQ_PFN:
-            case HVM_PARAM_BUFIOREQ_PFN:
-            case HVM_PARAM_PAGING_RING_PFN:
-            case HVM_PARAM_MONITOR_RING_PFN:
-            case HVM_PARAM_SHARING_RING_PFN:
-            case HVM_PARAM_CONSOLE_PFN:
-            case HVM_PARAM_IDENT_PT:
-            case HVM_PARAM_IOREQ_SERVER_PFN:
-            case HVM_PARAM_NR_IOREQ_SERVER_PAGES:
-            case HVM_PARAM_VM86_TSS:  // help for processors without unrestricted guest mode
-            case HVM_PARAM_VM86_TSS_SIZED:
-            case HVM_PARAM_ACPI_IOPORTS_LOCATION:  // the device model's PMBASE says it too
-            case HVM_PARAM_VM_GENERATION_ID_ADDR:  // the identifier itself is in guest memory and stays
-            case HVM_PARAM_X87_FIP_WIDTH:          // how Xen saves FIP and FDP; both are carried in full
-            case HVM_PARAM_STORE_EVTCHN:           // event channels exist for Xen's drivers only
-            case HVM_PARAM_CONSOLE_EVTCHN:
-            case HVM_PARAM_MCA_CAP:  // Intel's LMCE, only offered
-                break;
-            case HVM_PARAM_VIRIDIAN:
-                audit.violated("viridian", fmt::format("HVM parameter VIRIDIAN is {:#x}", param.value));
-                break;
-            case HVM_PARAM_CALLBACK_IRQ:
-                audit.violated("pv-drivers", fmt::format("event channel callback {:#x} is set", param.value));
-                break;
-            default:
-                audit.violated("hvm-parameter",
-                               fmt::format("parameter {} is {:#x}", param.index, param.value));
-        }
+        if (param.value == 0 ||
+            std::ranges::find(param_table(), param.index, &ParamRow::index) != param_table().end())
+            continue;
+        if (param.index == HVM_PARAM_VIRIDIAN)
+            audit.violated("viridian", fmt::format("HVM parameter VIRIDIAN is {:#x}", param.value));
+        else if (param.index == HVM_PARAM_CALLBACK_IRQ)
+            audit.violated("pv-drivers", fmt::format("event channel callback {:#x} is set", param.value));
+        else
+            audit.violated("hvm-parameter", fmt::format("parameter {} is {:#x}", param.index, param.value));
     }
 }
 
 void read_msrs(const CpuMsrs& msrs, unsigned number, Vcpu& to, AuditReport& audit) {
     for (const auto& entry : msrs.entries) {
-        const MsrRow* known = nullptr;
-        for (const auto& row : msr_table())
-            if (row.index == entry.index) known = &row;
-        if (known && known->field)
-            to.*known->field = entry.value;
+        const auto known = std::ranges::find(msr_table(), entry.index, &MsrRow::index);
+        const bool listed = known != msr_table().end();
+        if (listed && known->member)
+            to.*known->member = entry.value;
         else if (entry.value != 0)
-            audit.violated("cpu-msr",
-                           fmt::format("vCPU {}: MSR {:#x} ({}) is {:#x}{}", number, entry.index,
-                                       known ? known->name : "unknown", entry.value,
-                                       known ? fmt::format("; {}", known->reason) : std::string{}));
+            audit.violated("cpu-msr", fmt::format("vCPU {}: MSR {:#x} ({}) is {:#x}", number, entry.index,
+                                                  listed ? known->name : "unknown", entry.value));
     }
+}
+
+/// Per-vCPU records are numbered by vCPU, the two 8259s 0 and 1; everything else is there once.
+Result<void> check_instances(const HvmContext& context, unsigned vcpus) {
+    for (const auto& record : context) {
+        const unsigned limit = std::holds_alternative<hvm_hw_vpic>(record.body) ? 2 : vcpus;
+        if (record.instance >= limit)
+            return stream_error("HVM context", hvm_record_name(record.typecode), "instance", record.offset,
+                                fmt::format("{}", record.instance), fmt::format("less than {}", limit));
+    }
+    return {};
 }
 
 /// What the timer was doing. Xen starts it anew with the full count when it loads, and so do we: the record
@@ -138,11 +124,7 @@ Result<void> read_vcpu(const XenSource& source, unsigned number, Vcpu& to, Audit
 Result<Machine> read_machine(const XenSource& source, AuditReport& audit) {
     const auto& context = source.context;
     const auto vcpus = source.config.max_vcpus;
-    for (const auto& record : context)
-        if (record.instance >= std::max(vcpus, 2u))
-            return stream_error("HVM context", hvm_record_name(record.typecode), "instance", record.offset,
-                                fmt::format("{}", record.instance),
-                                fmt::format("less than {} (max_vcpus)", vcpus));
+    VMFERRY_TRY(check_instances(context, vcpus));
 
     Machine machine;
     VMFERRY_TRY(read_one(context, "HEADER", header_table(), machine));

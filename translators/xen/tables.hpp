@@ -33,13 +33,29 @@ namespace vmferry::xen {
 [[nodiscard]] const RecordTable<Machine, hvm_viridian_domain_context>& viridian_domain_table();
 [[nodiscard]] const RecordTable<Vcpu, hvm_viridian_vcpu_context>& viridian_vcpu_table();
 
-/// An MSR that a CPU_MSR record may hold. `field` is null where the destination has no place for it.
+/// CPU_XSAVE has no fixed size: its head and its components, read by read_xsave_area().
+struct XsaveRow {
+    std::string_view field, place;
+    Law law;
+    std::string_view reason;
+};
+[[nodiscard]] std::span<const XsaveRow> xsave_table();
+
+/// An MSR that a CPU_MSR record may hold. `member` is null where the destination has no place for it.
 struct MsrRow {
     std::uint32_t index;
     std::string_view name;
-    std::uint64_t Vcpu::*field;
-    std::string_view reason;  ///< for a null field
+    std::string_view field;
+    std::uint64_t Vcpu::*member;
+    std::string_view reason;  ///< for a null member
 };
 [[nodiscard]] std::span<const MsrRow> msr_table();
+
+/// A parameter of HVM_PARAMS that needs no counterpart, and why. All others are findings unless they are 0.
+struct ParamRow {
+    std::uint64_t index;
+    std::string_view name, reason;
+};
+[[nodiscard]] std::span<const ParamRow> param_table();
 
 }  // namespace vmferry::xen
