@@ -12,6 +12,7 @@
 
 #include "parsers/qemu/snapshot.hpp"
 #include "parsers/xen/stream_reader.hpp"
+#include "parsers/xen/stream_writer.hpp"
 #include "tests/proxy/recorded.hpp"
 
 using namespace vmferry;
@@ -210,5 +211,80 @@ TEST_CASE("crossing, recorded guest: cut anywhere, the stream is refused and QEM
         REQUIRE_FALSE(result.error().expected.empty());
         REQUIRE(result.error().offset <= cut);
         REQUIRE_FALSE(checker.ram_ended());
+    }
+}
+
+namespace {
+
+// The small guest's stream with one more record in front of what follows the pages.
+Buffer with_extra_pages(const std::vector<xen::PageEntry>& entries, std::byte content, bool verify = false) {
+    const auto stream = load_small_guest();
+    const auto frame = bench::frame_of(stream);
+    REQUIRE(frame.has_value());
+    Buffer changed(stream.begin(), stream.end());
+    // What is left of the recording behind libxl's END is not needed.
+    const auto tail = std::ranges::search(changed, frame->tail);
+    changed.erase(tail.begin(), changed.end());
+    if (verify) xen::write(changed, xen::Verify{});
+    xen::write_page_batch(changed, entries);
+    changed.resize(changed.size() + entries.size() * page_size, content);
+    append(changed, frame->tail);
+    return changed;
+}
+
+}  // namespace
+
+TEST_CASE("crossing, recorded guest: the last copy wins, also the one behind VERIFY, also of held pages") {
+    const RecordedGuest guest;
+    std::map<std::pair<std::string, std::uint64_t>, Buffer> out;
+    const auto stream = with_extra_pages({{0x1234, 0}, {0xF0001, 0}}, std::byte{0x77}, true);
+    const auto result =
+        converted(guest, stream, 1u << 20, [&](std::string_view block, std::uint64_t offset, Bytes page) {
+            out[{std::string(block), offset}].assign(page.begin(), page.end());
+        });
+    INFO((result.counters ? std::string() : result.counters.error().text()));
+    REQUIRE(result.counters.has_value());
+    const Buffer expected(page_size, std::byte{0x77});
+    CHECK(out.at({"pc.ram", 0x1234000}) == expected);
+    CHECK(out.at({"0000:00:02.0/vga.vram", 0x1000}) == expected);
+}
+
+TEST_CASE("crossing, recorded guest: RAM in the MMIO hole that is nobody's is refused before the end") {
+    const RecordedGuest guest;
+    for (const std::uint64_t gfn : {0xF0800ull, 0xF8000ull}) {
+        CAPTURE(gfn);
+        const auto result = converted(guest, with_extra_pages({{gfn, 0}}, std::byte{1}), 1u << 20);
+        REQUIRE_FALSE(result.counters);
+        CHECK(result.counters.error().kind == ErrorKind::stream);
+        CHECK(result.counters.error().field == "pfn");
+        CHECK(result.counters.error().found.find(fmt::format("{:#x}", gfn)) != std::string::npos);
+        CHECK_FALSE(result.ram_ended);
+    }
+}
+
+TEST_CASE("crossing, recorded guest: a destination without one of the guest's devices is refused") {
+    const RecordedGuest guest;
+    const auto stream = load_small_guest();
+    for (const std::string device : {"0000:00:03.0/e1000", "0000:00:01.1/ide", "i8259", "cpu"}) {
+        CAPTURE(device);
+        AuditReport audit;
+        bench::StreamChecker checker;
+        ConvertOptions options;
+        options.limits.spill_directory = "/tmp";
+        const auto result = convert(
+            source_of(stream), sink_to(checker),
+            [&](const XenSource& source) -> Result<Destination> {
+                VMFERRY_ASSIGN(auto target, guest.destination(source));
+                const auto erased =
+                    std::erase_if(target.twin.tree.sections,
+                                  [&](const qemu::Section& section) { return section.idstr == device; });
+                CHECK(erased > 0);
+                return target;
+            },
+            audit, options);
+        REQUIRE_FALSE(result);
+        CHECK(result.error().kind != ErrorKind::usage);
+        CHECK_FALSE(result.error().text().empty());
+        CHECK_FALSE(checker.ram_ended());
     }
 }
