@@ -85,7 +85,6 @@ SessionReport Session::run() {
     if (crossing_) report_.counters = crossing_->counters();
     if (directory_) (void)directory_->write_audit(report_.audit);
     if (report_.state < SessionState::in_doubt) abandon();
-    if (qemu_) qemu_->let_go();  // its QMP socket serves one client at a time
     source_.close();
     report_.total = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun_);
     show_progress();
@@ -139,7 +138,7 @@ Result<void> Session::prepare() {
     report_.uuid = config.uuid;
     VMFERRY_ASSIGN(destination_, options_.choose(config));
     if (!destination_.name.empty()) report_.name = destination_.name;
-    options_.limits = time_limits(destination_, options_.limits);
+    options_.limits = time_limits(destination_);
     source_.set_limits(options_.limits);
     report_.audit = AuditReport(destination_.allow);
 
@@ -294,6 +293,7 @@ std::unexpected<Error> Session::doubt(Error why) {
     error.hint = "the guest is paused here; look at the source, then: vmferry resolve " + report_.id +
                  " run (the source has let it go) or destroy (the source runs it)";
     (void)directory_->note({{"note", why.text()}}, Sync::yes);
+    qemu_->let_go();
     return std::unexpected(std::move(error));
 }
 
@@ -306,11 +306,9 @@ void Session::ended() {
 
 Result<void> Session::enter(SessionState state) {
     report_.state = state;
-    auto noted =
-        directory_->note({{"state", session_state_name(state)}, {"paused", report_.paused}, {"note", ""}},
-                         state >= SessionState::in_doubt ? Sync::yes : Sync::no);
     show_progress();
-    return noted;
+    return directory_->note({{"state", session_state_name(state)}, {"paused", report_.paused}, {"note", ""}},
+                            state >= SessionState::in_doubt ? Sync::yes : Sync::no);
 }
 
 void Session::show_progress() {

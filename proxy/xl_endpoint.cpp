@@ -15,10 +15,7 @@ Result<void> XlEndpoint::send_banner() {
 }
 
 Result<std::size_t> XlEndpoint::read(std::span<std::byte> space) {
-    auto count = channel_.read_some(space, {channel_.name(), "its stream", limits_.source_silent,
-                                            [this] { return fmt::format("{} bytes", received_); }});
-    if (count) received_ += *count;
-    return count;
+    return channel_.read_some(space, {channel_.name(), "its stream", limits_.source_silent});
 }
 
 Result<void> XlEndpoint::check_waiting() {
