@@ -121,6 +121,10 @@ class Contract(unittest.TestCase):
         # Words behind "--" come last, and are QEMU's.
         text = self.check(DONE, "plan", self.stream, *options, "--", "-name", "a b,--x").stdout.decode()
         self.assertIn("'a b,--x'", text)
+        # Options that take one value each time may be given as often as needed, before and behind the file.
+        text = self.check(DONE, "plan", "--allow", "tcg-cpu", "--allow", "vcpu-tsc", "--timeout", "load=9", "--timeout",
+                          "start=9", "--serial", "null", "--set", "reset-stub=off", self.stream, *options).stdout
+        self.assertIn(b"-incoming", text)
         document = json.loads(self.check(DONE, "audit", self.stream, "--json", *options).stdout)
         self.assertEqual({rule["verdict"] for rule in document["rules"]}, {"carried", "adapted"})
         self.assertIn(b"portable", self.check(DONE, "audit", self.stream, *options).stdout)

@@ -174,6 +174,8 @@ TEST_CASE("cpu: hints may be missing, and more is reported") {
     auto facts = same_cpu(policy);
     bits(facts, 7, ebx) &= ~(1u << 9);   // ERMS
     bits(facts, 1, ecx) &= ~(1u << 21);  // x2APIC
+    REQUIRE((bits(facts, 1, edx) & 1u << 22) != 0);
+    bits(facts, 1, edx) &= ~(1u << 22);  // ACPI, which KVM never shows
     bits(facts, 7, ecx) |= 1u << 16;     // LA57
     const auto audit = checked(policy, facts);
     CHECK_FALSE(audit.refused());
@@ -182,6 +184,7 @@ TEST_CASE("cpu: hints may be missing, and more is reported") {
         if (f.verdict == Verdict::adapted) adapted += f.text + "\n";
     CHECK(adapted.find("erms") != std::string::npos);
     CHECK(adapted.find("x2apic") != std::string::npos);
+    CHECK(adapted.find("CPUID 0x1 EDX bit 22") != std::string::npos);
     CHECK(adapted.find("more than the guest saw at boot: la57") != std::string::npos);
 }
 

@@ -13,14 +13,11 @@ namespace vmferry::cli {
 
 void DestinationArguments::add_to(CLI::App& app, const Invocation& invocation) {
     invocation_ = &invocation;
-    // One value for each time an option is given; the default would swallow a positional that follows.
+    // One value for each time an option is given, as often as needed; without the last call an option would
+    // swallow a positional that follows.
     const auto add_list = [&app](const char* name, std::vector<std::string>& target, const char* help,
                                  const char* value) {
-        app.add_option(name, target, help)
-            ->type_name(value)
-            ->group("Destination")
-            ->expected(1)
-            ->allow_extra_args(false);
+        app.add_option(name, target, help)->type_name(value)->group("Destination")->allow_extra_args(false);
     };
     const auto add_text = [&app](const char* name, std::string& target, const char* help, const char* value) {
         app.add_option(name, target, help)->type_name(value)->group("Destination");
