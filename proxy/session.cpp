@@ -85,6 +85,7 @@ SessionReport Session::run() {
     if (crossing_) report_.counters = crossing_->counters();
     if (directory_) (void)directory_->write_audit(report_.audit);
     if (report_.state < SessionState::in_doubt) abandon();
+    if (qemu_) qemu_->let_go();  // its QMP socket serves one client at a time
     source_.close();
     report_.total = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun_);
     show_progress();
@@ -138,7 +139,7 @@ Result<void> Session::prepare() {
     report_.uuid = config.uuid;
     VMFERRY_ASSIGN(destination_, options_.choose(config));
     if (!destination_.name.empty()) report_.name = destination_.name;
-    options_.limits = time_limits(destination_);
+    options_.limits = time_limits(destination_, options_.limits);
     source_.set_limits(options_.limits);
     report_.audit = AuditReport(destination_.allow);
 
@@ -293,7 +294,6 @@ std::unexpected<Error> Session::doubt(Error why) {
     error.hint = "the guest is paused here; look at the source, then: vmferry resolve " + report_.id +
                  " run (the source has let it go) or destroy (the source runs it)";
     (void)directory_->note({{"note", why.text()}}, Sync::yes);
-    qemu_->let_go();
     return std::unexpected(std::move(error));
 }
 
@@ -306,9 +306,11 @@ void Session::ended() {
 
 Result<void> Session::enter(SessionState state) {
     report_.state = state;
+    auto noted =
+        directory_->note({{"state", session_state_name(state)}, {"paused", report_.paused}, {"note", ""}},
+                         state >= SessionState::in_doubt ? Sync::yes : Sync::no);
     show_progress();
-    return directory_->note({{"state", session_state_name(state)}, {"paused", report_.paused}, {"note", ""}},
-                            state >= SessionState::in_doubt ? Sync::yes : Sync::no);
+    return noted;
 }
 
 void Session::show_progress() {

@@ -184,6 +184,7 @@ Result<std::unique_ptr<SessionDirectory>> SessionDirectory::create(const std::st
         return environment_error("journal", "making it", errno_text(errno));
     VMFERRY_TRY(self->note({{"schema", "vmferry-journal/1"},
                             {"session", self->id_},
+                            {"state", "connecting"},
                             {"started", now_text()},
                             {"name", name},
                             {"uuid", uuid},
