@@ -95,7 +95,7 @@ SessionReport Session::run() {
 // ---- connecting … loaded: whatever fails here, the source resumes ----
 
 Result<void> Session::carry() {
-    crossing_ = std::make_unique<Crossing>(options_.crossing, report_.audit);
+    crossing_ = std::make_unique<Crossing>(Crossing::Limits{}, report_.audit);
     VMFERRY_TRY(source_.send_banner());
     VMFERRY_TRY(pump());
     stream_ended_ = Clock::now();
@@ -142,6 +142,7 @@ Result<void> Session::prepare() {
     options_.limits = time_limits(destination_, options_.limits);
     source_.set_limits(options_.limits);
     report_.audit = AuditReport(destination_.allow);
+    crossing_->set_limits({destination_.spill_bytes, destination_.spill_directory});
 
     VMFERRY_ASSIGN(directory_,
                    SessionDirectory::create(options_.state_directory, report_.name, report_.uuid));
@@ -218,6 +219,8 @@ void Session::abandon() {
 // ---- ready and after: what fails here is decided one by one ----
 
 Result<void> Session::hand_over() {
+    // The last moment at which a request to end, or the end of QEMU, costs nothing.
+    VMFERRY_TRY(loop_.turn());
     VMFERRY_TRY(directory_->note(
         {{"state", session_state_name(SessionState::in_doubt)}, {"note", "ready is about to be sent"}},
         Sync::yes));
@@ -268,7 +271,9 @@ Result<void> Session::run_guest() {
         (void)directory_->note({{"note", error.text()}}, Sync::yes);
         return std::unexpected(std::move(error));
     }
-    return enter(SessionState::reported);
+    if (const auto entered = enter(SessionState::reported); !entered)
+        report_.notes.push_back(entered.error().text());
+    return {};
 }
 
 Result<void> Session::give_back(Error why) {
