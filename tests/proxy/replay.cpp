@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "proxy/twin.hpp"
+#include "tests/error_text.hpp"
 #include "tests/proxy/session_fixture.hpp"
 
 using namespace vmferry;
@@ -43,7 +44,7 @@ TEST_CASE_FIXTURE(Fixture, "a recording with its permission; the guest gets its 
         CHECK(report.state == SessionState::reported);
     };
     const auto report = play(capture, std::move(replaying));
-    CHECK_MESSAGE(!report.session.error, report.session.error->text());
+    CHECK_MESSAGE(!report.session.error, error_text(report.session.error));
     CHECK(told);
     CHECK(report.source == ReplaySource::Outcome::lets_go);
     CHECK(report.qemu_ended);
@@ -105,7 +106,7 @@ TEST_CASE_FIXTURE(Fixture, "a template file instead of a twin: the destination's
     destination.template_file = directory.file("template");
     std::ofstream(destination.template_file, std::ios::binary) << as_text(twin->stream);
     const auto report = play(capture);
-    CHECK_MESSAGE(!report.session.error, report.session.error->text());
+    CHECK_MESSAGE(!report.session.error, error_text(report.session.error));
     CHECK(report.session.state == SessionState::loaded);
     destination.set["cpu"] = "qemu64";
     const auto other = play(capture);

@@ -8,6 +8,7 @@
 
 #include "parsers/xen/handshake.hpp"
 #include "proxy/resolve.hpp"
+#include "tests/error_text.hpp"
 #include "tests/proxy/session_fixture.hpp"
 
 using namespace vmferry;
@@ -32,7 +33,7 @@ TEST_CASE_FIXTURE(SessionFixture, "a guest crosses, and the source is told") {
         if (shown.empty() || shown.back() != progress.state) shown.push_back(progress.state);
     };
     const auto report = run(whole);
-    REQUIRE_MESSAGE(!report.error, report.error->text());
+    REQUIRE_MESSAGE(!report.error, error_text(report.error));
     CHECK(report.state == SessionState::reported);
     CHECK(report.name == "g2");
     CHECK(report.uuid == "3db11e84-712c-4a51-99e4-347199d61911");
@@ -80,7 +81,7 @@ TEST_CASE_FIXTURE(SessionFixture, "a guest crosses, and the source is told") {
 TEST_CASE_FIXTURE(SessionFixture, "-p: the source is told that all is well, and the guest stays paused") {
     options.leave_paused = true;
     const auto report = run(whole);
-    REQUIRE_MESSAGE(!report.error, report.error->text());
+    REQUIRE_MESSAGE(!report.error, error_text(report.error));
     CHECK(report.state == SessionState::reported);
     CHECK(report.paused);
     CHECK(source->report == 0);
@@ -91,7 +92,7 @@ TEST_CASE_FIXTURE(SessionFixture, "-p: the source is told that all is well, and 
     REQUIRE(!lost);
     CHECK(lost.error().found == "the source has let the guest go: this is the only copy");
     const auto resolved = resolve_session(loop, state, report.id, Resolution::run, {});
-    REQUIRE_MESSAGE(resolved.has_value(), resolved.error().text());
+    REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
     CHECK(resolved->state == "running");
     CHECK(qemu_state(report.qmp_socket) == "running");
     end_process(report.qemu_pid);
@@ -100,7 +101,7 @@ TEST_CASE_FIXTURE(SessionFixture, "-p: the source is told that all is well, and 
 TEST_CASE_FIXTURE(SessionFixture, "a dry run loads everything and gives the guest back") {
     options.dry_run = true;
     const auto report = run(whole);
-    REQUIRE_MESSAGE(!report.error, report.error->text());
+    REQUIRE_MESSAGE(!report.error, error_text(report.error));
     CHECK(report.dry_run);
     CHECK(report.state == SessionState::loaded);
     CHECK(!source->ready);
@@ -112,7 +113,7 @@ TEST_CASE_FIXTURE(SessionFixture, "reads of 4097 bytes give the same") {
     options.read_size = 4097;
     options.dry_run = true;
     const auto report = run(whole);
-    REQUIRE_MESSAGE(!report.error, report.error->text());
+    REQUIRE_MESSAGE(!report.error, error_text(report.error));
     CHECK(report.state == SessionState::loaded);
 }
 

@@ -4,11 +4,11 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <sys/wait.h>
 
 #include "parsers/xen/handshake.hpp"
 #include "proxy/qmp_call.hpp"
 #include "proxy/resolve.hpp"
+#include "tests/error_text.hpp"
 #include "tests/proxy/session_fixture.hpp"
 
 using namespace vmferry;
@@ -18,15 +18,15 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Fixture : SessionFixture {
-    long qemu_pid() { return sessions().at(0).qemu_pid; }
-
     /// The session is in doubt: QEMU holds the guest, paused, and nobody drives the session any more.
     void check_doubt(const SessionReport& report) {
         REQUIRE(report.error);
         CHECK(report.error->kind == ErrorKind::in_doubt);
         CHECK(report.state == SessionState::in_doubt);
         CHECK(report.error->hint.find("vmferry resolve " + report.id + " run") != std::string::npos);
-        CHECK(resolve_session(loop, state, report.id, Resolution::run, {}).error().kind == ErrorKind::usage);
+        const auto driven = resolve_session(loop, state, report.id, Resolution::run, {});
+        REQUIRE(!driven);
+        CHECK(driven.error().kind == ErrorKind::usage);
         session.reset();
         const auto listed = sessions();
         REQUIRE(listed.size() == 1);
@@ -85,15 +85,16 @@ TEST_CASE_FIXTURE(Fixture, "no whole permission: in doubt, until somebody decide
     session.reset();
     if (sent == 20) {
         const auto resolved = resolve_session(loop, state, report.id, Resolution::run, {});
-        REQUIRE_MESSAGE(resolved.has_value(), resolved.error().text());
+        REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
         CHECK(qemu_state(report.qmp_socket) == "running");
         end_process(report.qemu_pid);
     } else {
         const auto resolved = resolve_session(loop, state, report.id, Resolution::destroy, {});
-        REQUIRE_MESSAGE(resolved.has_value(), resolved.error().text());
+        REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
         CHECK(nothing_left(report));
-        CHECK(resolve_session(loop, state, report.id, Resolution::run, {}).error().found ==
-              "no such session");
+        const auto again_resolved = resolve_session(loop, state, report.id, Resolution::run, {});
+        REQUIRE(!again_resolved);
+        CHECK(again_resolved.error().found == "no such session");
     }
 }
 
@@ -121,8 +122,7 @@ TEST_CASE_FIXTURE(Fixture, "other bytes than the permission: our copy goes, the 
     const auto report = run([](ScriptedSource& peer) {
         peer.ready = peer.stream() && peer.expect(xen::ready);
         peer.send("domain is mine, and stays here for good     ");
-        if (peer.expect(xen::report)) peer.report = peer.read_byte();
-        peer.given_back = peer.expect(xen::go);
+        peer.read_report();
     });
     check_given_back(report);
     CHECK(report.error->kind == ErrorKind::stream);
@@ -131,11 +131,9 @@ TEST_CASE_FIXTURE(Fixture, "other bytes than the permission: our copy goes, the 
 TEST_CASE_FIXTURE(Fixture, "QEMU dies between ready and permission: it has not run, the source resumes") {
     const auto report = run([this](ScriptedSource& peer) {
         peer.ready = peer.stream() && peer.expect(xen::ready);
-        kill(static_cast<pid_t>(qemu_pid()), SIGKILL);
-        usleep(100'000);
+        end_process(qemu_pid());
         peer.send(xen::go);
-        if (peer.expect(xen::report)) peer.report = peer.read_byte();
-        peer.given_back = peer.expect(xen::go);
+        peer.read_report();
     });
     check_given_back(report);
     CHECK(report.error->found.starts_with("was killed by signal 9"));
@@ -155,88 +153,68 @@ TEST_CASE_FIXTURE(Fixture, "cont is refused: it has not run, the source resumes"
         lock.l_len = 101;
         CHECK(fcntl(intruder.get(), F_OFD_SETLK, &lock) == 0);
         peer.send(xen::go);
-        if (peer.expect(xen::report)) peer.report = peer.read_byte();
-        peer.given_back = peer.expect(xen::go);
+        peer.read_report();
     });
     check_given_back(report);
     CHECK(report.error->found.find("lock") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Fixture, "cont is not answered: neither side runs on its own") {
-    options.limits.qmp_answers = 500ms;
+    options.limits.qmp_answers = 2s;
     const auto report = run([this](ScriptedSource& peer) {
         peer.ready = peer.stream() && peer.expect(xen::ready);
-        kill(static_cast<pid_t>(qemu_pid()), SIGSTOP);
+        kill(qemu_pid(), SIGSTOP);
         peer.send(xen::go);
-        if (peer.expect(xen::report)) peer.report = peer.read_byte();
-        peer.given_back = peer.expect(xen::go);
+        peer.read_report();
     });
     CHECK(source->report == 0xFF);
     CHECK(!source->given_back);
+    REQUIRE(report.error);
     CHECK(report.error->kind == ErrorKind::in_doubt);
+    CHECK(report.error->found.find("no answer within 2000 ms") != std::string::npos);
+    CHECK(report.state == SessionState::in_doubt);
     CHECK(process_start_time(report.qemu_pid) != 0);
+    session.reset();
+    // The source has let go: nobody may be talked into destroying the only copy.
+    const auto lost = resolve_session(loop, state, report.id, Resolution::destroy, {});
+    REQUIRE(!lost);
+    CHECK(lost.error().kind == ErrorKind::usage);
+    kill(static_cast<pid_t>(report.qemu_pid), SIGCONT);
+    const auto resolved = resolve_session(loop, state, report.id, Resolution::run, {});
+    REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
+    CHECK(qemu_state(report.qmp_socket) == "running");
     end_process(report.qemu_pid);
 }
 
 TEST_CASE_FIXTURE(Fixture, "the report does not arrive: the guest runs here, and that is said") {
     const auto report = run([](ScriptedSource& peer) {
-        peer.ready = peer.stream() && peer.expect(xen::ready) && peer.send(xen::go);
+        peer.ready = peer.stream() && peer.expect(xen::ready);
+        peer.stop_listening();
+        peer.send(xen::go);
     });
     CHECK(report.state == SessionState::running);
     REQUIRE(report.error);
     CHECK(report.error->kind == ErrorKind::environment);
     CHECK(report.error->hint.find("g2--migratedaway") != std::string::npos);
     CHECK(qemu_state(report.qmp_socket) == "running");
-    CHECK(sessions()[0].state == "running");
+    const auto listed = sessions();
+    REQUIRE(listed.size() == 1);
+    CHECK(listed[0].state == "running");
+    CHECK(listed[0].permission);
+    CHECK(listed[0].note == report.error->text());
     end_process(report.qemu_pid);
 }
 
 TEST_CASE_FIXTURE(Fixture,
-                  "SIGKILL of vmferry: before ready nothing stays, after it a paused guest in doubt") {
-    const bool before = [&] {
-        bool value = false;
-        SUBCASE("among the pages") {
-            value = true;
-        }
-        SUBCASE("after ready") {}
-        return value;
-    }();
-    const pid_t child = fork();
-    if (child == 0) {
-        if (before)
-            options.progress = [](const SessionProgress& progress) {
-                if (progress.state == SessionState::copying) kill(getpid(), SIGKILL);
-            };
-        const auto report = run([](ScriptedSource& peer) {
-            peer.stream();
-            if (peer.expect(xen::ready)) kill(getpid(), SIGKILL);
-        });
-        _exit(1);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    REQUIRE(WIFSIGNALED(status));
-    auto listed = sessions();
-    REQUIRE(listed.size() == 1);
-    CHECK(!listed[0].driven);
-    if (before) {
-        for (int i = 0; i < 500 && sessions()[0].qemu_alive; ++i) usleep(10'000);
-        CHECK(!sessions()[0].qemu_alive);
-        CHECK(listed[0].state == "copying");
-        // The next session for this guest is not kept from its work.
-        options.dry_run = true;
-        const auto report = run(whole);
-        CHECK(!report.error);
-        CHECK(nothing_left(report));
-    } else {
-        CHECK(listed[0].state == "in doubt");
-        CHECK(listed[0].qemu_alive);
-        CHECK(!listed[0].permission);
-        CHECK(qemu_state(listed[0].qmp_socket) == "paused");
-        const auto resolved = resolve_session(loop, state, listed[0].id, Resolution::destroy, {});
-        CHECK(resolved.has_value());
-        CHECK(sessions().empty());
-    }
+                  "other bytes than the permission, and nobody hears that they were wrong: in doubt") {
+    const auto report = run([](ScriptedSource& peer) {
+        peer.ready = peer.stream() && peer.expect(xen::ready);
+        peer.stop_listening();
+        peer.send("domain is mine");
+    });
+    check_doubt(report);
+    CHECK(report.error->found.find("the source could not be told") != std::string::npos);
+    end_process(report.qemu_pid);
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <string>
 #include <thread>
 
+#include <sys/types.h>
+
 #include "parsers/wire/bytes.hpp"
 #include "proxy/session.hpp"
 #include "proxy/temporary_directory.hpp"
@@ -18,7 +20,7 @@ namespace vmferry::test {
 [[nodiscard]] Buffer recording_of(char name_digit, char uuid_digit);
 
 /// xl's side of the connection, step by step, in a thread of its own. A step that fails ends no script; what
-/// was seen is checked afterwards.
+/// was seen is checked afterwards. The end of the script closes the connection.
 class ScriptedSource {
   public:
     using Script = std::function<void(ScriptedSource&)>;
@@ -34,12 +36,17 @@ class ScriptedSource {
     std::optional<int> read_byte();
     bool at_end();  ///< the other side has closed
     void close() { socket_.reset(); }
+    /// From now on nothing can be delivered to it any more; what it sends still arrives.
+    void stop_listening();
     /// banner and the whole recording
     bool stream();
+    /// After the permission, or what stands in its place: report and, if it says so, give-back.
+    void read_report();
 
     // What the script saw.
     bool ready = false, given_back = false;
     std::optional<int> report;
+    std::string heard;  ///< every byte that was said to it
 
   private:
     Descriptor socket_;
@@ -48,17 +55,30 @@ class ScriptedSource {
 
 struct SessionFixture {
     SessionFixture();
+    ~SessionFixture();  ///< ends what a failed test has left
+    SessionFixture(const SessionFixture&) = delete;
+    SessionFixture& operator=(const SessionFixture&) = delete;
 
     /// Runs a session against this script. `source` keeps what it saw.
-    SessionReport run(ScriptedSource::Script script);
+    SessionReport run(ScriptedSource::Script script) { return run(loop, std::move(script)); }
+    SessionReport run(Loop& on, ScriptedSource::Script script);
     /// The whole handshake as xl does it.
     static void whole(ScriptedSource& source);
+    /// Runs a session that fails before "ready": the source is told nothing, and nothing is left here. Its
+    /// error.
+    Error failure(ScriptedSource::Script script);
+
+    /// Does this once, when the session reaches this state (and its journal says so).
+    void at(SessionState state, std::function<void()> action);
 
     [[nodiscard]] std::vector<SessionRecord> sessions() const { return list_sessions(state); }
+    /// Of the only session's QEMU.
+    [[nodiscard]] pid_t qemu_pid() const;
     /// The state that QEMU itself tells ("paused", "running"); empty if it is not there.
     [[nodiscard]] std::string qemu_state(const std::string& qmp_socket);
     /// Nothing runs and nothing is claimed.
     [[nodiscard]] bool nothing_left(const SessionReport& report) const;
+    /// Returns when it has ended, all of it.
     static void end_process(long pid);
 
     Loop loop;
@@ -69,6 +89,11 @@ struct SessionFixture {
     SessionOptions options;
     std::unique_ptr<Session> session;
     std::unique_ptr<ScriptedSource> source;
+    unsigned acted = 0;  ///< actions of at() that were done
 };
+
+/// Runs this in a child process; it ends with status 1 when it returns. It gets a loop of its own: the epoll
+/// set of an inherited one would be shared, and show the parent events of the child's descriptors.
+[[nodiscard]] pid_t in_child(const std::function<void(Loop&)>& body);
 
 }  // namespace vmferry::test
