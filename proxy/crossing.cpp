@@ -250,6 +250,10 @@ Result<Crossing::Progress> Crossing::advance(Bytes in, OutputBatch& out) {
     return progress;
 }
 
+void Crossing::set_limits(const Limits& limits) {
+    impl_->spill.use(limits.spill_directory, limits.spill_bytes);
+}
+
 Result<void> Crossing::set_destination(Plan plan, qemu::Snapshot twin, OutputBatch& out) {
     const auto before = out.bytes();
     auto result = impl_->set_destination(std::move(plan), std::move(twin), out);

@@ -63,6 +63,8 @@ class Crossing {
     };
     [[nodiscard]] Result<Progress> advance(Bytes in, OutputBatch& out);
 
+    /// In state wants_destination: the limits that hold for this guest, instead of the constructor's.
+    void set_limits(const Limits& limits);
     /// In state wants_destination (configuration and CPU policy are known): fixes the destination, writes the
     /// head. Error of kind environment if the twin's RAM blocks are not those of the plan.
     Result<void> set_destination(Plan plan, qemu::Snapshot twin, OutputBatch& out);

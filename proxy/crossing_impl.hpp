@@ -30,6 +30,7 @@ class Crossing::Impl {
     XenSource source;
     CrossingCounters counters;
     xen::StreamReader reader;
+    SpillFile spill;
 
   private:
     // ---- crossing.cpp: records and pages ----
@@ -61,7 +62,6 @@ class Crossing::Impl {
 
     enum class Ending { translate, held, ram_end, devices };
 
-    SpillFile spill;
     AuditReport& audit;
 
     // The destination, once it is known.

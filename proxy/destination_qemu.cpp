@@ -213,8 +213,13 @@ Result<void> DestinationQemu::release() {
 
 std::expected<void, DestinationQemu::RunFailure> DestinationQemu::run() {
     const Loop::Shield shield(loop_);  // the source has let go: nothing but QEMU's own answer counts now
+    // What has happened to it while the source was waited for may not have been seen yet.
+    (void)loop_.turn();
     if (process_ && process_->exited())
         return std::unexpected(RunFailure{Ran::no, process_->exit_error("its life, before cont")});
+    if (!qmp_->ready())
+        return std::unexpected(RunFailure{
+            Ran::no, explain({ErrorKind::environment, "QEMU", "cont", {}, 0, "no connection", {}})});
     const auto answer = qmp_call(loop_, *qmp_, "cont", nullptr, limits_.qmp_answers);
     for (int attempt = 0;; ++attempt) {
         const auto status = qmp_call(loop_, *qmp_, "query-status", nullptr, limits_.qmp_answers);

@@ -5,8 +5,10 @@
 namespace vmferry {
 
 Loop::Loop() {
-    // A peer that goes away shall be an error value; libuv and writev have no flag against the signal.
+    // A peer that goes away and a file that may not grow shall be error values; libuv, writev and write have
+    // no flag against the signals.
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     uv_loop_init(&loop_);
     wake_.reset(new uv_async_t);
     uv_async_init(&loop_, wake_.get(), [](uv_async_t* handle) {

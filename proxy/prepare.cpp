@@ -27,8 +27,8 @@ Result<Buffer> read_template_file(const std::string& path) {
 
 }  // namespace
 
-TimeLimits time_limits(const DestinationOptions& options) {
-    TimeLimits limits;
+TimeLimits time_limits(const DestinationOptions& options, TimeLimits base) {
+    TimeLimits limits = base;
     limits.source_silent = options.peer_timeout;
     limits.go = options.permission_timeout;
     limits.qemu_starts = options.start_timeout;

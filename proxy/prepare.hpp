@@ -23,8 +23,8 @@ struct Prepared {
     bool cpu_checked = false;
 };
 
-/// The operator's time-outs in the places where they count; the other limits keep their defaults.
-[[nodiscard]] TimeLimits time_limits(const DestinationOptions& options);
+/// The operator's time-outs in the places where they count; the other limits stay as in `base`.
+[[nodiscard]] TimeLimits time_limits(const DestinationOptions& options, TimeLimits base = {});
 
 /// The plan alone. Findings go into `audit`; the error is of kind refused if they forbid to go on.
 [[nodiscard]] Result<Plan> prepare_plan(Loop& loop, const XenSource& source,

@@ -28,19 +28,28 @@ struct ChildDescriptors {
     int null, log, armed, status;
 };
 
+/// Leaves 0 … 2 as QEMU shall have them, and armed and status as 3 and 4 until exec. All others go at once:
+/// a copy of the pipe of another start that goes on at the same time would keep that one's child waiting
+/// for ever when vmferry dies.
+void place_descriptors(const ChildDescriptors& given) {
+    constexpr int places = 5;
+    int moved[places] = {given.null, given.log, given.log, given.armed, given.status};
+    for (int& descriptor : moved) descriptor = fcntl(descriptor, F_DUPFD, places);
+    for (int place = 0; place < places; ++place) dup3(moved[place], place, place < 3 ? 0 : O_CLOEXEC);
+    syscall(SYS_close_range, static_cast<unsigned>(places), ~0u, 0u);
+}
+
 [[noreturn]] void run_child(const ChildDescriptors& given, const char* binary, char* const* arguments) {
+    constexpr int armed = 3, status = 4;
     setsid();
     default_signals();
+    place_descriptors(given);
     char byte = 0;
     // Not before the guardian stands; if vmferry dies first, this is the end of the pipe.
-    if (read(given.armed, &byte, 1) != 1) _exit(127);
-    dup2(given.null, 0);
-    dup2(given.log, 1);
-    dup2(given.log, 2);
-    syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+    if (read(armed, &byte, 1) != 1) _exit(127);
     execvp(binary, arguments);
     const int error = errno;
-    [[maybe_unused]] const auto told = write(given.status, &error, sizeof error);
+    [[maybe_unused]] const auto told = write(status, &error, sizeof error);
     _exit(127);
 }
 

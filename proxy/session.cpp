@@ -85,6 +85,7 @@ SessionReport Session::run() {
     if (crossing_) report_.counters = crossing_->counters();
     if (directory_) (void)directory_->write_audit(report_.audit);
     if (report_.state < SessionState::in_doubt) abandon();
+    if (qemu_) qemu_->let_go();  // its QMP socket serves one client at a time
     source_.close();
     report_.total = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun_);
     show_progress();
@@ -94,7 +95,7 @@ SessionReport Session::run() {
 // ---- connecting … loaded: whatever fails here, the source resumes ----
 
 Result<void> Session::carry() {
-    crossing_ = std::make_unique<Crossing>(options_.crossing, report_.audit);
+    crossing_ = std::make_unique<Crossing>(Crossing::Limits{}, report_.audit);
     VMFERRY_TRY(source_.send_banner());
     VMFERRY_TRY(pump());
     stream_ended_ = Clock::now();
@@ -138,9 +139,10 @@ Result<void> Session::prepare() {
     report_.uuid = config.uuid;
     VMFERRY_ASSIGN(destination_, options_.choose(config));
     if (!destination_.name.empty()) report_.name = destination_.name;
-    options_.limits = time_limits(destination_);
+    options_.limits = time_limits(destination_, options_.limits);
     source_.set_limits(options_.limits);
     report_.audit = AuditReport(destination_.allow);
+    crossing_->set_limits({destination_.spill_bytes, destination_.spill_directory});
 
     VMFERRY_ASSIGN(directory_,
                    SessionDirectory::create(options_.state_directory, report_.name, report_.uuid));
@@ -217,6 +219,8 @@ void Session::abandon() {
 // ---- ready and after: what fails here is decided one by one ----
 
 Result<void> Session::hand_over() {
+    // The last moment at which a request to end, or the end of QEMU, costs nothing.
+    VMFERRY_TRY(loop_.turn());
     VMFERRY_TRY(directory_->note(
         {{"state", session_state_name(SessionState::in_doubt)}, {"note", "ready is about to be sent"}},
         Sync::yes));
@@ -267,7 +271,9 @@ Result<void> Session::run_guest() {
         (void)directory_->note({{"note", error.text()}}, Sync::yes);
         return std::unexpected(std::move(error));
     }
-    return enter(SessionState::reported);
+    if (const auto entered = enter(SessionState::reported); !entered)
+        report_.notes.push_back(entered.error().text());
+    return {};
 }
 
 Result<void> Session::give_back(Error why) {
@@ -293,7 +299,6 @@ std::unexpected<Error> Session::doubt(Error why) {
     error.hint = "the guest is paused here; look at the source, then: vmferry resolve " + report_.id +
                  " run (the source has let it go) or destroy (the source runs it)";
     (void)directory_->note({{"note", why.text()}}, Sync::yes);
-    qemu_->let_go();
     return std::unexpected(std::move(error));
 }
 
@@ -306,9 +311,11 @@ void Session::ended() {
 
 Result<void> Session::enter(SessionState state) {
     report_.state = state;
+    auto noted =
+        directory_->note({{"state", session_state_name(state)}, {"paused", report_.paused}, {"note", ""}},
+                         state >= SessionState::in_doubt ? Sync::yes : Sync::no);
     show_progress();
-    return directory_->note({{"state", session_state_name(state)}, {"paused", report_.paused}, {"note", ""}},
-                            state >= SessionState::in_doubt ? Sync::yes : Sync::no);
+    return noted;
 }
 
 void Session::show_progress() {

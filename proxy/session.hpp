@@ -17,11 +17,13 @@
 // What each failure does. "Resumes": xl sees the end of the connection where it waits for M4.
 //
 //  before M4                    spawned QEMU killed, connection closed with nothing said: the source resumes
-//  M4 not deliverable           the same: no byte of it has left us
+//  M4 not deliverable, journal  the same: no byte of it has left us
 //  no whole M5                  in doubt: xl may have let go. QEMU stays paused; `vmferry resolve`
 //  other bytes than M5          M6, M7 ≠ 0; our copy destroyed; M8: the source resumes
 //  cont refused, or QEMU died   the same: it has never run
 //   before cont
+//  … and M6 not deliverable,    in doubt: no M8
+//   or our copy not gone
 //  cont without an answer       in doubt: it may run, so the source must not. M6, M7 ≠ 0, no M8
 //  M6 M7 not deliverable        the guest runs here; the source keeps a paused copy that is to be destroyed
 #pragma once
@@ -61,10 +63,9 @@ struct SessionOptions {
     std::string state_directory = "/var/lib/vmferry";
     std::string cache_directory;       ///< of templates; empty: none
     std::size_t read_size = 1u << 20;  ///< most bytes asked of the source at once, ≥ 1
-    Crossing::Limits crossing = {};
-    TimeLimits limits = {};     ///< until the destination's own are known
-    bool dry_run = false;       ///< everything up to "loaded", then end as before M4
-    bool leave_paused = false;  ///< xl's -p: report success without cont
+    TimeLimits limits = {};            ///< until the destination's own are known
+    bool dry_run = false;              ///< everything up to "loaded", then end as before M4
+    bool leave_paused = false;         ///< xl's -p: report success without cont
     /// Called in the loop's thread, at most every 100 ms and at each new state; may be empty.
     std::function<void(const SessionProgress&)> progress = {};
 };

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace vmferry {
@@ -20,7 +21,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kept_ended = 32;  ///< archived sessions per host
+constexpr std::size_t kept_ended = 32;    ///< archived sessions per host
+constexpr off_t journal_reserve = 16384;  ///< bytes; a session writes a tenth of that
 
 std::string now_text() {
     const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
@@ -58,10 +60,17 @@ Result<void> append_line(int journal, const json& fields, bool sync) {
     line.update(fields);
     const auto text = line.dump(-1, ' ', true, json::error_handler_t::replace) + "\n";
     // One write: a journal that is read at the same time has whole lines or none.
-    if (write(journal, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-        (sync && fsync(journal) != 0))
-        return environment_error("journal", "writing", errno_text(errno));
-    return {};
+    const auto written = write(journal, text.data(), text.size());
+    if (written == static_cast<ssize_t>(text.size()) && (!sync || fsync(journal) == 0)) return {};
+    std::string found = errno_text(errno);
+    if (written >= 0 && written < static_cast<ssize_t>(text.size())) {
+        found = fmt::format("the disk took {} of {} bytes", written, text.size());
+        // Half a line would make the next one unreadable.
+        struct stat status {};
+        if (fstat(journal, &status) != 0 || ftruncate(journal, status.st_size - written) != 0)
+            found += ", and half a line stays there: " + errno_text(errno);
+    }
+    return environment_error("journal", "writing", found);
 }
 
 SessionRecord read_record(const fs::path& directory) {
@@ -177,21 +186,35 @@ Result<std::unique_ptr<SessionDirectory>> SessionDirectory::create(const std::st
         new SessionDirectory(state_directory, path_word(name) + "-" + random_hex()));
     if (!fs::create_directory(self->path_, error))
         return environment_error("state directory", "making " + self->path_, error.message());
-    fs::permissions(self->path_, fs::perms::owner_all, error);
-    self->journal_ = Descriptor(
-        open((self->path_ + "/journal").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
-    if (!self->journal_.valid() || flock(self->journal_.get(), LOCK_EX) != 0)
-        return environment_error("journal", "making it", errno_text(errno));
-    VMFERRY_TRY(self->note({{"schema", "vmferry-journal/1"},
-                            {"session", self->id_},
-                            {"started", now_text()},
-                            {"name", name},
-                            {"uuid", uuid},
-                            {"vmferry_pid", getpid()}},
-                           Sync::yes));
-    VMFERRY_TRY(sync_directory(self->path_));
-    VMFERRY_TRY(sync_directory(sessions));
+    if (auto begun = self->begin(name, uuid); !begun) {
+        fs::remove_all(self->path_, error);
+        return std::unexpected(std::move(begun).error());
+    }
     return self;
+}
+
+Result<void> SessionDirectory::begin(const std::string& name, const std::string& uuid) {
+    std::error_code error;
+    fs::permissions(path_, fs::perms::owner_all, error);
+    journal_ = Descriptor(
+        open((path_ + "/journal").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
+    if (!journal_.valid() || flock(journal_.get(), LOCK_EX) != 0)
+        return environment_error("journal", "making it", errno_text(errno));
+    // A disk that fills up later does not take the lines that matter. Not every file system can reserve.
+    if (fallocate(journal_.get(), FALLOC_FL_KEEP_SIZE, 0, journal_reserve) != 0 &&
+        (errno == ENOSPC || errno == EDQUOT))
+        return environment_error("journal", fmt::format("reserving {} bytes", journal_reserve),
+                                 errno_text(errno));
+    VMFERRY_TRY(note({{"schema", "vmferry-journal/1"},
+                      {"session", id_},
+                      {"state", "connecting"},
+                      {"started", now_text()},
+                      {"name", name},
+                      {"uuid", uuid},
+                      {"vmferry_pid", getpid()}},
+                     Sync::yes));
+    VMFERRY_TRY(sync_directory(path_));
+    return sync_directory(state_directory_ + "/sessions");
 }
 
 Result<void> SessionDirectory::note(const json& fields, Sync sync) {

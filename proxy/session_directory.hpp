@@ -60,6 +60,7 @@ class SessionDirectory {
 
   private:
     SessionDirectory(std::string state_directory, std::string id);
+    Result<void> begin(const std::string& name, const std::string& uuid);
     std::string state_directory_, id_, path_;
     Descriptor journal_;
 };

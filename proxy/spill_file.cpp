@@ -32,8 +32,14 @@ int open_unnamed(const std::string& directory) {
 
 }  // namespace
 
-SpillFile::SpillFile(std::string directory, std::uint64_t max_bytes)
-    : directory_(std::move(directory)), max_pages_(max_bytes / page_size) {}
+SpillFile::SpillFile(std::string directory, std::uint64_t max_bytes) {
+    use(std::move(directory), max_bytes);
+}
+
+void SpillFile::use(std::string directory, std::uint64_t max_bytes) {
+    directory_ = std::move(directory);
+    max_pages_ = max_bytes / page_size;
+}
 
 SpillFile::~SpillFile() {
     if (fd_ >= 0) ::close(fd_);

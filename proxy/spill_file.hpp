@@ -23,6 +23,8 @@ class SpillFile {
     /// Nothing is created before the first page. `max_bytes` bounds the pages that wait at the same time.
     SpillFile(std::string directory, std::uint64_t max_bytes);
     ~SpillFile();
+    /// Another directory and limit. Precondition: nothing is stored yet.
+    void use(std::string directory, std::uint64_t max_bytes);
     SpillFile(const SpillFile&) = delete;
     SpillFile& operator=(const SpillFile&) = delete;
 
@@ -41,7 +43,7 @@ class SpillFile {
     Result<void> create();
 
     std::string directory_;
-    std::uint64_t max_pages_;
+    std::uint64_t max_pages_ = 0;
     int fd_ = -1;
     std::uint64_t count_ = 0;
     std::vector<std::uint64_t> present_;  ///< empty until the first page

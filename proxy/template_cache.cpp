@@ -1,6 +1,7 @@
 #include "proxy/template_cache.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -149,7 +150,8 @@ void TemplateCache::store(const std::string& key, const Twin& twin) const {
     Sha256 hash;
     hash.add(packed);
     // Written beside and renamed, so that a reader never sees half an entry.
-    const auto partial = fmt::format("{}.{}", file(key), getpid());
+    static std::atomic<unsigned> writers = 0;
+    const auto partial = fmt::format("{}.{}-{}", file(key), getpid(), ++writers);
     std::ofstream out(partial, std::ios::binary);
     out << magic << hash.hex() << '\n' << as_text(packed);
     out.close();

@@ -15,7 +15,10 @@ Result<void> XlEndpoint::send_banner() {
 }
 
 Result<std::size_t> XlEndpoint::read(std::span<std::byte> space) {
-    return channel_.read_some(space, {channel_.name(), "its stream", limits_.source_silent});
+    auto count = channel_.read_some(space, {channel_.name(), "its stream", limits_.source_silent,
+                                            [this] { return fmt::format("{} bytes", received_); }});
+    if (count) received_ += *count;
+    return count;
 }
 
 Result<void> XlEndpoint::check_waiting() {

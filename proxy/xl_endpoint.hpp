@@ -50,6 +50,7 @@ class XlEndpoint {
 
     Channel& channel_;
     TimeLimits limits_;
+    std::uint64_t received_ = 0;  ///< bytes of header and stream
 };
 
 }  // namespace vmferry

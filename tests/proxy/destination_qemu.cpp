@@ -9,6 +9,7 @@
 
 #include "proxy/qemu_facts.hpp"
 #include "proxy/temporary_directory.hpp"
+#include "tests/error_text.hpp"
 #include "tests/proxy/machines.hpp"
 
 using namespace vmferry;
@@ -24,7 +25,7 @@ const Buffer& loadable_stream() {
         auto twin = capture_twin(
             loop, {qemu_binary, machine_arguments("if=ide,index=0,driver=null-co,read-zeroes=on,size=1M")},
             {});
-        REQUIRE_MESSAGE(twin.has_value(), twin.error().text());
+        REQUIRE_MESSAGE(twin.has_value(), error_text(twin));
         return std::move(twin->stream);
     }();
     return stream;
@@ -51,7 +52,7 @@ struct Fixture {
     }
     std::unique_ptr<DestinationQemu> spawned() {
         auto qemu = DestinationQemu::spawn(loop, plan, directory.path(), limits);
-        REQUIRE_MESSAGE(qemu.has_value(), qemu.error().text());
+        REQUIRE_MESSAGE(qemu.has_value(), error_text(qemu));
         return std::move(*qemu);
     }
     bool gone(pid_t pid) const { return kill(pid, 0) != 0; }
@@ -65,7 +66,7 @@ TEST_CASE_FIXTURE(Fixture, "loads, holds its image, runs only when told, and sur
         pid = qemu->pid();
         CHECK(check_image_unlocked(image));
         const auto loaded = load(*qemu, loadable_stream());
-        REQUIRE_MESSAGE(loaded.has_value(), loaded.error().text());
+        REQUIRE_MESSAGE(loaded.has_value(), error_text(loaded));
         CHECK(qemu->check_images());
         CHECK(check_image_unlocked(image).error().found == "another QEMU uses this image");
         CHECK(qemu->release());
@@ -182,15 +183,15 @@ TEST_CASE_FIXTURE(Fixture, "an adopted QEMU is compared, loaded, and never ended
     REQUIRE(theirs);
     {
         auto qemu = DestinationQemu::adopt(loop, directory.file("theirs"), limits);
-        REQUIRE_MESSAGE(qemu.has_value(), qemu.error().text());
+        REQUIRE_MESSAGE(qemu.has_value(), error_text(qemu));
         CHECK((*qemu)->adopted());
         CHECK((*qemu)->pid() == (*theirs)->pid());
         CHECK((*qemu)->cpu_facts()->vendor == "AuthenticAMD");
 
         const auto twin = qemu::read_snapshot(loadable_stream());
-        REQUIRE_MESSAGE(twin.has_value(), twin.error().text());
+        REQUIRE_MESSAGE(twin.has_value(), error_text(twin));
         const auto same = (*qemu)->compare(*twin);
-        CHECK_MESSAGE(same.has_value(), same.error().text());
+        CHECK_MESSAGE(same.has_value(), error_text(same));
         auto other = *twin;
         other.blocks[0].used_length += page_size;
         CHECK(!(*qemu)->compare(other));

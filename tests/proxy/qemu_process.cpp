@@ -18,8 +18,9 @@ struct Fixture {
     Loop loop;
     TemporaryDirectory directory = std::move(*TemporaryDirectory::create());
 
-    Result<std::unique_ptr<QemuProcess>> shell(const std::string& script) {
-        return QemuProcess::start(loop, {"QEMU", "/bin/sh", {"-c", script}, directory.file("log")});
+    Result<std::unique_ptr<QemuProcess>> shell(const std::string& script) { return shell(loop, script); }
+    [[nodiscard]] Result<std::unique_ptr<QemuProcess>> shell(Loop& on, const std::string& script) const {
+        return QemuProcess::start(on, {"QEMU", "/bin/sh", {"-c", script}, directory.file("log")});
     }
     bool soon(const std::function<bool()>& condition) {
         for (int i = 0; i < 500; ++i) {
@@ -38,7 +39,8 @@ pid_t from_a_killed_process(Start start) {
     REQUIRE(pipe(ends) == 0);
     const pid_t child = fork();
     if (child == 0) {
-        const pid_t pid = start();
+        Loop own;  // an inherited one would share its epoll set with the parent
+        const pid_t pid = start(own);
         (void)!write(ends[1], &pid, sizeof pid);
         for (;;) pause();
     }
@@ -117,8 +119,8 @@ TEST_CASE_FIXTURE(Fixture, "it goes with its owner, unless it was released") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "SIGKILL of vmferry takes an unreleased one along") {
-    const pid_t pid = from_a_killed_process([this] {
-        auto process = shell("exec sleep 1000");
+    const pid_t pid = from_a_killed_process([this](Loop& own) {
+        auto process = shell(own, "exec sleep 1000");
         return process ? process->release()->pid() : -1;  // the unique_ptr's: the object just stays
     });
     REQUIRE(pid > 0);
@@ -126,8 +128,8 @@ TEST_CASE_FIXTURE(Fixture, "SIGKILL of vmferry takes an unreleased one along") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "a released one survives SIGKILL of vmferry") {
-    const pid_t pid = from_a_killed_process([this] {
-        auto process = shell("exec sleep 1000");
+    const pid_t pid = from_a_killed_process([this](Loop& own) {
+        auto process = shell(own, "exec sleep 1000");
         if (!process || !(*process)->release()) return -1;
         return process->release()->pid();
     });

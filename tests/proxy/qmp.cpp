@@ -11,8 +11,10 @@
 #include "proxy/qmp_call.hpp"
 #include "proxy/temporary_directory.hpp"
 #include "proxy/unix_socket.hpp"
+#include "tests/error_text.hpp"
 
 using namespace vmferry;
+using vmferry::test::error_text;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
@@ -66,7 +68,7 @@ TEST_CASE_FIXTURE(Fixture, "commands, errors, events and the end of a real QEMU"
                directory.file("log")});
     REQUIRE(process);
     const auto version = qmp_connect(loop, qmp, path, 30s);
-    REQUIRE_MESSAGE(version.has_value(), version.error().text());
+    REQUIRE_MESSAGE(version.has_value(), error_text(version));
     CHECK(version->at("version").at("qemu").at("major").get<int>() >= 7);
 
     const auto status = qmp_call(loop, qmp, "query-status", nullptr, 5s);

@@ -1,14 +1,15 @@
 #include "proxy/spill_file.hpp"
 
 #include <array>
-#include <csignal>
 #include <filesystem>
 
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "tests/proxy/file_size_limit.hpp"
+
 using namespace vmferry;
+using vmferry::test::FileSizeLimit;
 
 namespace {
 
@@ -21,26 +22,6 @@ Buffer loaded(const SpillFile& spill, std::uint64_t gfn) {
     REQUIRE(spill.load(gfn, page).has_value());
     return page;
 }
-
-// Writing beyond this size fails as on a full disk (with EFBIG instead of ENOSPC).
-struct FileSizeLimit {
-    rlimit before{};
-    explicit FileSizeLimit(std::uint64_t bytes) {
-        handler = std::signal(SIGXFSZ, SIG_IGN);
-        ::getrlimit(RLIMIT_FSIZE, &before);
-        const rlimit limit{bytes, before.rlim_max};
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-    }
-    ~FileSizeLimit() {
-        ::setrlimit(RLIMIT_FSIZE, &before);
-        std::ignore = std::signal(SIGXFSZ, handler);
-    }
-    FileSizeLimit(const FileSizeLimit&) = delete;
-    FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
-  private:
-    void (*handler)(int) = nullptr;
-};
 
 }  // namespace
 

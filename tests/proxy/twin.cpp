@@ -8,9 +8,11 @@
 
 #include "proxy/template_cache.hpp"
 #include "proxy/temporary_directory.hpp"
+#include "tests/error_text.hpp"
 #include "tests/proxy/machines.hpp"
 
 using namespace vmferry;
+using vmferry::test::error_text;
 using vmferry::test::small_machine;
 
 namespace {
@@ -18,7 +20,7 @@ namespace {
 TEST_CASE("a twin sends its stream") {
     Loop loop;
     const auto twin = capture_twin(loop, small_machine(), {});
-    REQUIRE_MESSAGE(twin.has_value(), twin.error().text());
+    REQUIRE_MESSAGE(twin.has_value(), error_text(twin));
     CHECK(twin->cpu.vendor.size() == 12);
     CHECK(twin->cpu.words.size() > 10);
     const auto* stream = &twin->stream;
@@ -56,7 +58,7 @@ TEST_CASE("templates are kept, and a spoiled one is made anew") {
     REQUIRE(key);
     CHECK(!cache.load(*key));
     const auto first = cache.twin(loop, request, {});
-    REQUIRE_MESSAGE(first.has_value(), first.error().text());
+    REQUIRE_MESSAGE(first.has_value(), error_text(first));
     const auto kept = cache.load(*key);
     REQUIRE(kept);
     CHECK(kept->stream == first->stream);

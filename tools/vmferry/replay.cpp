@@ -42,7 +42,6 @@ Result<ReplayReport> play(const Options& given, Progress& progress) {
     options.session.state_directory = given.destination.state_directory();
     options.session.cache_directory = default_cache_directory();
     options.session.read_size = given.read_size;
-    options.session.crossing = {destination.spill_bytes, destination.spill_directory};
     options.session.dry_run = given.dry_run;
     options.session.choose = [&](const DomainConfig& config) -> Result<DestinationOptions> {
         VMFERRY_TRY(fill_placeholders(destination, config.name, config.uuid));
