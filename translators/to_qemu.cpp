@@ -73,6 +73,11 @@ void check_hpet(const Machine& machine, const qemu::Snapshot& twin, AuditReport&
         audit.violated("hpet-absent", fmt::format("its configuration is {:#x}", machine.hpet->configuration));
 }
 
+void check_rest(const qemu::DeviceTree& device_model, AuditReport& audit) {
+    if (device_model.rest != 0)
+        audit.violated("device-model-rest", fmt::format("{} bytes", device_model.rest));
+}
+
 /// Xen's PCI wires repeat what the devices hold; the devices' own word is taken, and a difference reported.
 void compare_wires(const Machine& machine, std::span<const PciDevice> devices, AuditReport& audit) {
     std::array<std::uint64_t, 2> held{};
@@ -132,6 +137,7 @@ Result<QemuImage> translate_to_qemu(const XenSource& source, const Plan& plan, c
     check_apics(machine, plan, audit);
     check_tsc(machine, plan.accel, audit);
     check_hpet(machine, twin, audit);
+    check_rest(source.device_model, audit);
     adapt(machine, source, plan, audit);
 
     // A guest of hvmloader reads Xen's PM timer; one that QEMU's firmware set up reads the device model's,

@@ -1,13 +1,15 @@
 // The blob of a Xen stream's EMULATOR_CONTEXT:
 //
 //     "QEVM" · be32 3 · { 04 · be32 id · u8 n · n bytes of idstr · be32 instance · be32 version · payload } …
-//     · 00
+//     · 00 · [06 · be32 length · JSON]
 //
-// No CONFIGURATION, no footers, no description, no lengths (Xen's accelerator switches them off); bytes after
-// the final 00 are the rest of an older file, which libxl does not truncate.
+// No CONFIGURATION, no footers, no lengths (Xen's accelerator switches them off). The description behind the
+// final 00 comes from newer QEMUs; other bytes there can be the rest of an older, longer file that was not
+// truncated, and are left to the audit.
 #include <algorithm>
 #include <optional>
 
+#include "parsers/qemu/described_state.hpp"
 #include "parsers/qemu/format.hpp"
 #include "parsers/qemu/schema_reader.hpp"
 #include "parsers/qemu/snapshot.hpp"
@@ -81,13 +83,23 @@ bool names_a_section(Bytes rest) {
     return false;
 }
 
+/// Named ignore: the description that QEMU appends to what it wrote. The schemas know the layout already, so
+/// its JSON is not read; it must fill the blob to the last byte.
+bool is_description(Bytes rest) {
+    constexpr std::size_t head = 5;
+    if (rest.size() < head + 2 || rest[0] != static_cast<std::byte>(ItemType::vm_description)) return false;
+    const auto json = rest.subspan(head);
+    return load_be<std::uint32_t>(rest, 1) == json.size() && json.size() <= max_description &&
+           json.front() == std::byte{'{'} && json.back() == std::byte{'}'};
+}
+
 enum class Follower { none, section, end, end_with_rest };
 
 /// What follows at `at` a payload that was taken to begin at `start`.
 Follower follower_at(Bytes blob, std::size_t start, std::size_t at) {
     if (at >= blob.size()) return Follower::none;
     if (blob[at] == std::byte{0x00}) {
-        if (at + 1 == blob.size()) return Follower::end;
+        if (at + 1 == blob.size() || is_description(blob.subspan(at + 1))) return Follower::end;
         return names_a_section(blob.subspan(start)) ? Follower::none : Follower::end_with_rest;
     }
     return head_at(blob, at) ? Follower::section : Follower::none;
@@ -120,7 +132,8 @@ class Cutter {
             if (at_ >= blob_.size())
                 return fail("device model", "type", at_, "the end of the blob", "a section or EOF (00)");
             if (blob_[at_] == std::byte{0x00}) {
-                tree.rest = blob_.size() - at_ - 1;
+                const auto rest = blob_.subspan(at_ + 1);
+                tree.rest = is_description(rest) ? 0 : rest.size();
                 return tree;
             }
             if (tree.sections.size() == max_sections)

@@ -68,7 +68,8 @@ struct Section {
 
 struct DeviceTree {
     std::vector<Section> sections;  ///< in wire order
-    std::uint64_t rest = 0;  ///< bytes behind EOF that were left unread (a Xen device model's blob only)
+    /// Bytes of unknown meaning behind EOF, no description (a Xen device model's blob only).
+    std::uint64_t rest = 0;
 
     [[nodiscard]] const Section* find(std::string_view idstr, std::uint32_t instance = 0) const;
     [[nodiscard]] Section* find(std::string_view idstr, std::uint32_t instance = 0);

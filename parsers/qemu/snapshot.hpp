@@ -28,9 +28,9 @@ struct Snapshot {
 /// held of RAM.
 [[nodiscard]] Result<Snapshot> read_snapshot(Bytes stream, std::size_t max_pages_bytes = 256u << 20);
 
-/// The device model's blob of a Xen stream (no CONFIGURATION, no footers, no description), cut with the
-/// schemas in parsers/qemu/schema*. `offset` = stream offset of blob[0]. A section that has no schema or does
-/// not fit is an error that names section and version.
+/// The device model's blob of a Xen stream (no CONFIGURATION, no footers; a description is skipped), cut with
+/// the schemas in parsers/qemu/schema*. `offset` = stream offset of blob[0]. A section that has no schema or
+/// does not fit is an error that names section and version.
 [[nodiscard]] Result<DeviceTree> read_device_model(Bytes blob, std::uint64_t offset);
 /// Inverse of read_device_model.
 [[nodiscard]] Buffer write_device_model(const DeviceTree& tree);

@@ -19,5 +19,7 @@ namespace vmferry::cli {
 
 /// One device section with all its fields.
 void show_section(Listing& listing, unsigned depth, const qemu::Section& section);
+/// All sections of a Xen device model's blob that ends at `end`, and what stands behind its EOF.
+void show_device_model(Listing& listing, unsigned depth, const qemu::DeviceTree& tree, std::uint64_t end);
 
 }  // namespace vmferry::cli

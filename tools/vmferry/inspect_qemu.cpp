@@ -154,7 +154,7 @@ Result<void> inspect_device_model(InputWindow& input, Listing& listing, Json& su
                             fmt::format("at most {} bytes", xen::max_emulator_context));
     summary["bytes"] = input.unread().size();
     VMFERRY_ASSIGN(const auto tree, qemu::read_device_model(input.unread(), 0));
-    for (const auto& section : tree.sections) show_section(listing, 0, section);
+    show_device_model(listing, 0, tree, input.unread().size());
     return {};
 }
 

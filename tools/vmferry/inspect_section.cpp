@@ -88,4 +88,9 @@ void show_section(Listing& listing, unsigned depth, const qemu::Section& section
     listing.entry(depth, section.offset, section.length, section.idstr, fields);
 }
 
+void show_device_model(Listing& listing, unsigned depth, const qemu::DeviceTree& tree, std::uint64_t end) {
+    for (const auto& section : tree.sections) show_section(listing, depth, section);
+    if (tree.rest != 0) listing.entry(depth, end - tree.rest, tree.rest, "rest", Json::object());
+}
+
 }  // namespace vmferry::cli

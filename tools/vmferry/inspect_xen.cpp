@@ -93,7 +93,7 @@ class XenListing {
     void add_device_model(Bytes blob, std::uint64_t offset) {
         const auto tree = qemu::read_device_model(blob, offset);
         if (!tree) return add_error(tree.error());
-        for (const auto& section : tree->sections) show_section(listing_, 1, section);
+        show_device_model(listing_, 1, *tree, offset + blob.size());
     }
 
     Listing& listing_;

@@ -111,6 +111,35 @@ TEST_CASE("bytes after EOF are tolerated, unless they show that it was none") {
     CHECK(refused.error().hint.find("qemu-save") != std::string::npos);
 }
 
+TEST_CASE("a description after EOF is skipped, and is a rest where it does not fill the blob") {
+    const auto blob = small_blob();
+    auto described = blob;
+    write_description(described, R"({"devices":[{"name":"cpu","instance_id":0}]})");
+    const auto tree = read_device_model(described, base);
+    REQUIRE_MESSAGE(tree, tree.error().text());
+    CHECK(tree->rest == 0);
+    CHECK(write_device_model(*tree) == blob);
+
+    const auto rest_of = [](const Buffer& bytes) {
+        const auto read = read_device_model(bytes, base);
+        REQUIRE_MESSAGE(read, read.error().text());
+        return read->rest;
+    };
+    const auto size = described.size() - blob.size();
+    auto longer = described;
+    longer.push_back(std::byte{0});
+    CHECK(rest_of(longer) == size + 1);
+    auto shorter = described;
+    shorter.pop_back();
+    CHECK(rest_of(shorter) == size - 1);
+    auto no_json = described;
+    no_json.back() = std::byte{'!'};
+    CHECK(rest_of(no_json) == size);
+    auto only_head = blob;
+    write_description(only_head, "");
+    CHECK(rest_of(only_head) == 5);
+}
+
 TEST_CASE("a blob that ends anywhere before its EOF is an error") {
     const auto blob = small_blob();
     const auto whole_tree = read_device_model(blob, base);
