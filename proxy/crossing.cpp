@@ -6,6 +6,9 @@
 #include <utility>
 #include <variant>
 
+#include "parsers/xen/page_data.hpp"
+#include "parsers/xen/record_header.hpp"
+#include "parsers/xen/xl_header.hpp"
 #include "proxy/crossing_impl.hpp"
 #include "proxy/zero_page.hpp"
 
@@ -63,6 +66,7 @@ Result<void> Crossing::Impl::accept(const xen::Record& record, Bytes view, std::
                 source.xen_minor = event.xen_minor;
             } else if constexpr (std::is_same_v<T, xen::CpuidPolicyRecord>) {
                 source.cpuid = event.leaves;
+                source.cpuid_offset = offset + xen::RecordHeader::size;
             } else if constexpr (std::is_same_v<T, xen::MsrPolicyRecord>) {
                 source.msrs = event.entries;
             } else if constexpr (std::is_same_v<T, xen::StaticDataEnd>) {
@@ -70,6 +74,7 @@ Result<void> Crossing::Impl::accept(const xen::Record& record, Bytes view, std::
             } else if constexpr (std::is_same_v<T, xen::PageBatch>) {
                 // A v2 stream has no STATIC_DATA_END: its first page says that the static part is over.
                 if (state == State::header) state = State::wants_destination;
+                batch_offset = offset;
                 begin_batch(*event.entries);
             } else if constexpr (std::is_same_v<T, xen::PageRun>) {
                 return accept_run(event, out);
@@ -93,8 +98,7 @@ Result<void> Crossing::Impl::accept(const xen::Record& record, Bytes view, std::
 }
 
 Result<void> Crossing::Impl::accept_header(const xen::XlHeader& header) {
-    constexpr std::uint64_t config_offset = 48;  // behind the fixed part of the xl header
-    VMFERRY_ASSIGN(source.config, read_domain_config(header.config, config_offset));
+    VMFERRY_ASSIGN(source.config, read_domain_config(header.config, xen::xl_config_at));
     return {};
 }
 
@@ -219,9 +223,12 @@ void Crossing::Impl::count_drop(const char* why) {
 Error Crossing::Impl::in_page_data(Error error, std::uint64_t gfn) const {
     if (error.format.empty()) error.format = "libxc";
     if (error.record.empty()) error.record = "PAGE_DATA";
-    if (error.field.empty()) error.field = "pfn";
     if (error.found.empty()) error.found = fmt::format("{:#x}", gfn);
-    if (error.offset == 0) error.offset = reader.offset();
+    // A held page is looked at long after its batch has gone by.
+    const bool in_batch = entries != nullptr && cursor < entries->size();
+    error.field = in_batch ? fmt::format("pfn[{}]", cursor) : "pfn";
+    error.offset = in_batch ? batch_offset + xen::PageDataReader::head_size + sizeof(std::uint64_t) * cursor
+                            : reader.offset();
     return error;
 }
 

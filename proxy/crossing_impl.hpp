@@ -80,6 +80,7 @@ class Crossing::Impl {
 
     // The batch that is being read; the list is the reader's.
     const std::vector<xen::PageEntry>* entries = nullptr;
+    std::uint64_t batch_offset = 0;  ///< of their PAGE_DATA in the stream
     std::size_t cursor = 0;          ///< first entry not handled
     std::size_t pages_awaited = 0;   ///< entries with data that have not come
     std::uint64_t previous_gfn = 0;  ///< first frame of the batch before

@@ -40,9 +40,11 @@ TimeLimits time_limits(const DestinationOptions& options, TimeLimits base) {
 Result<Plan> prepare_plan(Loop& loop, const XenSource& source, const DestinationOptions& options,
                           AuditReport& audit) {
     VMFERRY_ASSIGN(const auto facts, probe_destination(loop, options, time_limits(options)));
-    VMFERRY_ASSIGN(auto plan, make_plan(source.config, source.cpuid, source.xen_major, source.xen_minor,
-                                        options, facts, audit));
-    if (audit.refused()) return std::unexpected(audit.error());
+    auto plan =
+        make_plan(source.config, source.cpuid, source.xen_major, source.xen_minor, options, facts, audit);
+    // What is wrong with the CPUID policy has its place counted from the policy's first leaf.
+    if (!plan && plan.error().kind == ErrorKind::stream) plan.error().offset += source.cpuid_offset;
+    if (plan && audit.refused()) return std::unexpected(audit.error());
     return plan;
 }
 

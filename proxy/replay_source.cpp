@@ -1,10 +1,12 @@
 #include "proxy/replay_source.hpp"
 
 #include <array>
+#include <variant>
 
 #include <sys/socket.h>
 
 #include "parsers/xen/handshake.hpp"
+#include "parsers/xen/stream_reader.hpp"
 
 namespace vmferry {
 namespace {
@@ -58,28 +60,47 @@ void ReplaySource::play() {
     socket_.reset();
 }
 
+std::size_t ReplaySource::read_on(InputBuffer& input, std::size_t need) {
+    const auto count = file_.read(input.space(need));
+    if (!count) {
+        end_.file_error = count.error();
+        return 0;
+    }
+    position_ = file_.file_position();
+    input.arrived(*count);
+    return *count;
+}
+
 bool ReplaySource::send_recording() {
-    // The last 44 bytes wait until it is known that nothing follows them.
-    constexpr auto held_back = xen::go.size();
-    Buffer buffer(chunk_size + held_back);
-    std::size_t have = 0;
-    for (;;) {
-        const auto count = file_.read(std::span(buffer).subspan(have));
-        if (!count) {
-            end_.file_error = count.error();
+    InputBuffer input(chunk_size);
+    const auto send = [&](std::size_t bytes) {
+        const bool sent = send_all(socket_.get(), input.unread().first(bytes));
+        input.consume(bytes);
+        return sent;
+    };
+    // A recording that was cut ends as a connection does that breaks off: nobody waits for "ready" then. What
+    // is wrong in it is the destination's to say.
+    xen::StreamReader reader;
+    for (bool whole = false; !whole;) {
+        const auto step = reader.next(input.unread());
+        if (!step) break;
+        if (step->event) {
+            if (!send(step->consumed)) return false;
+            whole = std::holds_alternative<xen::StreamEnd>(*step->event);
+        } else if (read_on(input, step->need) == 0) {
+            (void)send(input.unread().size());
             return false;
         }
-        position_ = file_.file_position();
-        have += *count;
-        if (*count == 0) break;
-        if (have <= held_back) continue;
-        const auto sendable = have - held_back;
-        if (!send_all(socket_.get(), Bytes(buffer).first(sendable))) return false;
-        std::memmove(buffer.data(), buffer.data() + sendable, held_back);
-        have = held_back;
     }
-    const auto rest = Bytes(buffer).first(have);
-    return as_text(rest) == xen::go || send_all(socket_.get(), rest);
+    constexpr auto permission = xen::go.size();
+    while (input.unread().size() <= permission && read_on(input, permission + 1) > 0) {
+    }
+    if (as_text(input.unread()) == xen::go) return !end_.file_error;
+    while (!input.unread().empty()) {
+        if (!send(input.unread().size())) return false;
+        (void)read_on(input, 1);
+    }
+    return !end_.file_error;
 }
 
 ReplaySource::Outcome ReplaySource::handshake() {

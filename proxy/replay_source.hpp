@@ -2,6 +2,7 @@
 //
 //     reads the banner, writes the recording up to libxl's END, reads "ready", writes the permission, reads
 //     the report (and the give-back). A recording of `xl migrate` ends with the permission: it is held back.
+//     A recording that ends before END ends the connection.
 #pragma once
 
 #include <atomic>
@@ -11,6 +12,7 @@
 
 #include "parsers/wire/error.hpp"
 #include "proxy/descriptor.hpp"
+#include "proxy/input_buffer.hpp"
 #include "proxy/input_file.hpp"
 
 namespace vmferry {
@@ -41,6 +43,9 @@ class ReplaySource {
 
   private:
     void play();
+    /// Further bytes of the recording; 0 at its end, and where it cannot be read.
+    std::size_t read_on(InputBuffer& input, std::size_t need);
+    /// Whether all of it has been sent, up to libxl's END at least.
     bool send_recording();
     [[nodiscard]] Outcome handshake();
 

@@ -123,21 +123,22 @@ void check_xsave(const xen::CpuidPolicy& policy, std::span<const XsaveComponent>
 }  // namespace
 
 Result<CpuIdentity> cpu_identity(const xen::CpuidPolicy& policy) {
-    const auto bad = [](std::string field, std::string found, std::string expected) {
-        return stream_error("libxc", "X86_CPUID_POLICY", std::move(field), 0, std::move(found),
+    const auto bad = [](std::string field, std::size_t at, std::string found, std::string expected) {
+        return stream_error("libxc", "X86_CPUID_POLICY", std::move(field), at, std::move(found),
                             std::move(expected));
     };
     const auto* leaf0 = xen::find_leaf(policy, 0);
     const auto* leaf1 = xen::find_leaf(policy, 1);
     if (leaf0 == nullptr || leaf1 == nullptr)
-        return bad("leaves", fmt::format("{} leaves without 0 or 1", policy.size()), "leaves 0 and 1");
+        return bad("leaves", 0, fmt::format("{} leaves without 0 or 1", policy.size()), "leaves 0 and 1");
 
     std::string text;
     for (const auto part : {leaf0->ebx, leaf0->edx, leaf0->ecx})
         for (unsigned shift = 0; shift < 32; shift += 8) text += static_cast<char>((part >> shift) & 0xFF);
     const auto* vendor = std::ranges::find(vendors, text);
     if (vendor == vendors.end())
-        return bad("leaf 0", fmt::format("{:#x} {:#x} {:#x} as vendor", leaf0->ebx, leaf0->edx, leaf0->ecx),
+        return bad("leaf 0", static_cast<std::size_t>(leaf0 - policy.data()) * xen::cpuid_leaf_size,
+                   fmt::format("{:#x} {:#x} {:#x} as vendor", leaf0->ebx, leaf0->edx, leaf0->ecx),
                    "the name of a maker of x86 CPUs");
 
     // CPUID leaf 1 EAX: the extended parts count as QEMU reads them back (family only from 15 on).

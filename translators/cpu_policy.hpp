@@ -21,7 +21,8 @@ struct CpuIdentity {
     bool operator==(const CpuIdentity&) const = default;
 };
 
-/// Error (kind stream) for a policy without leaf 1 or with a vendor that no x86 CPU has.
+/// Error (kind stream, offset from the policy's first leaf) for a policy without leaf 0 or 1, or with a
+/// vendor that no x86 CPU has.
 [[nodiscard]] Result<CpuIdentity> cpu_identity(const xen::CpuidPolicy& policy);
 
 /// QEMU's -cpu: the accelerator's fullest model, given the guest's identity (under KVM the host's vendor

@@ -33,7 +33,8 @@ std::string shown(const Json& value) {
 class Node {
   public:
     Node(const Json& object, std::string path) : object_(&object), path_(std::move(path)) {
-        if (!object.is_object()) throw ConfigError{path_, shown(object), "an object"};
+        if (!object.is_object())
+            throw ConfigError{path_.empty() ? "text" : path_, shown(object), "an object"};
     }
 
     [[nodiscard]] bool has(const char* key) const { return object_->contains(key); }
@@ -301,12 +302,12 @@ Json parse(std::string_view json) {
     std::vector<std::set<std::string>> keys;
     const auto watch = [&keys](int depth, Json::parse_event_t event, Json& parsed) {
         if (static_cast<std::size_t>(depth) > limit::depth)
-            throw ConfigError{"", fmt::format("lists and objects {} deep", depth),
+            throw ConfigError{"nesting", fmt::format("lists and objects {} deep", depth),
                               fmt::format("at most {}", limit::depth)};
         if (event == Json::parse_event_t::object_start) keys.emplace_back();
         if (event == Json::parse_event_t::object_end) keys.pop_back();
         if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-            throw ConfigError{"", "the key " + shown(parsed) + " twice in one object", "each key once"};
+            throw ConfigError{shown(parsed), "the same key twice in one object", "each key once"};
         return true;
     };
     return Json::parse(json.begin(), json.end(), watch);
@@ -324,7 +325,7 @@ bool parse_mac(std::string_view text, std::array<std::uint8_t, 6>& bytes) {
 
 Result<DomainConfig> read_domain_config(std::string_view json, std::uint64_t offset) {
     if (json.size() > limit::json_bytes)
-        return stream_error("xl config", "JSON", "", offset, fmt::format("{} bytes", json.size()),
+        return stream_error("xl config", "JSON", "size", offset, fmt::format("{} bytes", json.size()),
                             fmt::format("at most {}", limit::json_bytes));
     // The sender's text ends with a NUL; a reader may or may not have cut it off.
     while (!json.empty() && json.back() == '\0') json.remove_suffix(1);
@@ -333,10 +334,13 @@ Result<DomainConfig> read_domain_config(std::string_view json, std::uint64_t off
     } catch (const ConfigError& error) {
         return stream_error("xl config", "JSON", error.path, offset, error.found, error.expected);
     } catch (const Json::parse_error& error) {
-        return stream_error("xl config", "JSON", "", offset + (error.byte > 0 ? error.byte - 1 : 0),
+        return stream_error("xl config", "JSON", "text", offset + (error.byte > 0 ? error.byte - 1 : 0),
                             "text that is not JSON", "a JSON object as libxl writes it");
     } catch (const Json::exception& error) {
-        return stream_error("xl config", "JSON", "", offset, clipped(error.what()),
+        // "[json.exception.out_of_range.406] number overflow parsing '1e999'"
+        const std::string_view what = error.what();
+        return stream_error("xl config", "JSON", "text", offset,
+                            clipped(std::string(what.substr(what.find("] ") + 2))),
                             "a JSON object as libxl writes it");
     }
 }

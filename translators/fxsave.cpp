@@ -11,8 +11,12 @@ void store_le(std::span<std::byte> to, std::size_t at, T value) {
     std::memcpy(to.data() + at, &value, sizeof(T));
 }
 
-std::unexpected<Error> area_error(std::string field, std::string found, std::string expected) {
-    return stream_error("HVM context", "CPU_XSAVE", std::move(field), 0, std::move(found),
+/// Offsets count from the first byte of the area.
+constexpr std::size_t xstate_bv_at = 512, xcomp_bv_at = 520;
+
+std::unexpected<Error> area_error(std::string field, std::size_t at, std::string found,
+                                  std::string expected) {
+    return stream_error("HVM_CONTEXT", "CPU_XSAVE", std::move(field), at, std::move(found),
                         std::move(expected));
 }
 
@@ -25,11 +29,11 @@ Result<ComponentPlace> component_place(const xen::CpuidPolicy& policy, unsigned 
                                        std::size_t expected_size) {
     const auto* leaf = xen::find_leaf(policy, 0xD, component);
     if (!leaf || leaf->eax == 0)
-        return area_error(fmt::format("component {}", component), "in use",
+        return area_error(fmt::format("component {}", component), xstate_bv_at, "in use",
                           "a component that leaf 0xD of the CPUID policy places");
     if (leaf->eax < expected_size)
-        return area_error(fmt::format("component {} size", component), fmt::format("{}", leaf->eax),
-                          fmt::format("at least {}", expected_size));
+        return area_error(fmt::format("component {} size", component), xstate_bv_at,
+                          fmt::format("{}", leaf->eax), fmt::format("at least {}", expected_size));
     return ComponentPlace{leaf->ebx, leaf->eax};
 }
 
@@ -153,16 +157,17 @@ std::vector<FxsaveRow> fxsave_rows() {
 
 Result<void> read_xsave_area(Bytes area, const xen::CpuidPolicy& policy, Fpu& fpu, ExtendedState& extended) {
     if (area.size() < xsave_header_end)
-        return area_error("area", fmt::format("{} bytes", area.size()), "at least 576 bytes");
-    const auto in_use = load_le<std::uint64_t>(area, 512);
-    if (const auto compacted = load_le<std::uint64_t>(area, 520); compacted != 0)
-        return area_error("xcomp_bv", fmt::format("{:#x}", compacted), "0 (standard format)");
+        return area_error("area", 0, fmt::format("{} bytes", area.size()), "at least 576 bytes");
+    const auto in_use = load_le<std::uint64_t>(area, xstate_bv_at);
+    if (const auto compacted = load_le<std::uint64_t>(area, xcomp_bv_at); compacted != 0)
+        return area_error("xcomp_bv", xcomp_bv_at, fmt::format("{:#x}", compacted), "0 (standard format)");
     if (const auto unknown = in_use & ~xstate::known; unknown != 0)
         return std::unexpected(
             Error{.kind = ErrorKind::refused,
-                  .format = "HVM context",
+                  .format = "HVM_CONTEXT",
                   .record = "CPU_XSAVE",
                   .field = "xstate_bv",
+                  .offset = xstate_bv_at,
                   .found = fmt::format("{:#x}", in_use),
                   .expected = fmt::format("a subset of {:#x}", xstate::known),
                   .hint = "hide these processor features from the guest (cpuid= on the source)"});
@@ -190,7 +195,7 @@ Result<void> read_xsave_area(Bytes area, const xen::CpuidPolicy& policy, Fpu& fp
             const auto place,
             component_place(policy, static_cast<unsigned>(std::countr_zero(shape.bit)), shape.size));
         if (place.offset < xsave_header_end || place.offset + shape.size > area.size())
-            return area_error(fmt::format("component at {}", place.offset),
+            return area_error(fmt::format("component at {}", place.offset), xstate_bv_at,
                               fmt::format("{} bytes of area", area.size()),
                               fmt::format("at least {}", place.offset + shape.size));
         copy_component(shape.bit, place.offset, Reader{area}, extended);
@@ -208,14 +213,14 @@ Result<Buffer> write_xsave_area(const xen::CpuidPolicy& policy, const Fpu& fpu,
     }
     Buffer area(size);
     write_fxsave(fpu, area);
-    store_le(std::span(area), 512, extended.xstate_bv);
+    store_le(std::span(area), xstate_bv_at, extended.xstate_bv);
     for (const auto& shape : shapes) {
         if (!(extended.xstate_bv & shape.bit)) continue;
         VMFERRY_ASSIGN(
             const auto place,
             component_place(policy, static_cast<unsigned>(std::countr_zero(shape.bit)), shape.size));
         if (place.offset + shape.size > area.size())
-            return area_error("xstate_bv", fmt::format("{:#x}", extended.xstate_bv),
+            return area_error("xstate_bv", xstate_bv_at, fmt::format("{:#x}", extended.xstate_bv),
                               "a subset of the accumulated XCR0");
         copy_component(shape.bit, place.offset, Writer{area}, extended);
     }

@@ -46,9 +46,9 @@ struct FxsaveRow {
 
 /// Reads an area in standard format into `fpu` and `extended` (its xcr0 fields are not touched). Components
 /// whose XSTATE_BV bit is clear are in their initial state, whatever the memory holds (SDM vol. 1, 13.8).
-/// Errors (kind stream, record CPU_XSAVE): too short, compacted, a component in use that the policy's leaf
-/// 0xD does not place or that lies outside the area. Error of kind refused: a component in use that is not in
-/// xstate::known.
+/// Errors (kind stream, record CPU_XSAVE, offset from the area's first byte): too short, compacted, a
+/// component in use that the policy's leaf 0xD does not place or that lies outside the area. Error of kind
+/// refused: a component in use that is not in xstate::known.
 [[nodiscard]] Result<void> read_xsave_area(Bytes area, const xen::CpuidPolicy& policy, Fpu& fpu,
                                            ExtendedState& extended);
 /// Inverse: an area of the size that the policy gives for extended.xcr0_accumulated.

@@ -17,8 +17,9 @@ namespace vmferry {
 /// Derives the plan with both command lines. What cannot be carried goes into `audit`, all of it, not only
 /// the first thing; the plan is only to be used if !audit.refused(). Errors: usage (a mapping for something
 /// that the guest does not have, an unknown setting, a mapped image of unknown size), environment (the QEMU
-/// has no suitable machine), stream (a CPUID policy that no CPU has). Of the configuration only numbers and
-/// enumerations reach the command lines, and the guest's name reduced to letters, digits, '.', '_' and '-'.
+/// has no suitable machine), stream (a CPUID policy that no CPU has; the offset counts from its first leaf).
+/// Of the configuration only numbers and enumerations reach the command lines, and the guest's name reduced
+/// to letters, digits, '.', '_' and '-'.
 [[nodiscard]] Result<Plan> make_plan(const DomainConfig& config, const xen::CpuidPolicy& policy,
                                      unsigned xen_major, unsigned xen_minor,
                                      const DestinationOptions& options, const DestinationFacts& facts,

@@ -18,13 +18,14 @@ namespace {
 Result<std::int64_t> device_model_clock(const qemu::DeviceTree& device_model) {
     const auto* timer = device_model.find("timer");
     if (!timer)
-        return stream_error("device model", "timer", {}, 0, "no such section",
-                            "the virtual clock of its timers");
+        return stream_error("qemu", "device model", "timer", device_model.eof, "EOF without such a section",
+                            "the virtual clock of the timers");
     VMFERRY_ASSIGN(const auto clock, timer->get_signed("cpu_clock_offset"));
     constexpr std::int64_t limit = std::int64_t{1} << 62;
     if (clock < 0 || clock > limit)
-        return stream_error("device model", "timer", "cpu_clock_offset", timer->offset,
-                            fmt::format("{}", clock), fmt::format("0 … {}", limit));
+        return stream_error("qemu", "section timer instance 0", "cpu_clock_offset",
+                            timer->find("cpu_clock_offset")->offset, fmt::format("{}", clock),
+                            fmt::format("0 … {}", limit));
     return clock;
 }
 

@@ -15,6 +15,7 @@ struct XenSource {
     DomainConfig config;
     unsigned xen_major = 0, xen_minor = 0;
     xen::CpuidPolicy cpuid;
+    std::uint64_t cpuid_offset = 0;  ///< of its first leaf in the whole stream
     xen::MsrPolicy msrs;
     std::optional<xen::TscInfo> tsc_info;
     xen::HvmContext context;

@@ -132,6 +132,7 @@ class Cutter {
             if (at_ >= blob_.size())
                 return fail("device model", "type", at_, "the end of the blob", "a section or EOF (00)");
             if (blob_[at_] == std::byte{0x00}) {
+                tree.eof = base_ + at_;
                 const auto rest = blob_.subspan(at_ + 1);
                 tree.rest = is_description(rest) ? 0 : rest.size();
                 return tree;
@@ -167,9 +168,36 @@ class Cutter {
                            section.version);
     }
 
+    /// What keeps the bytes that are next from being a section head.
+    [[nodiscard]] std::unexpected<Error> no_head() const {
+        const auto rest = blob_.subspan(at_);
+        const auto wrong = [&](std::string field, std::size_t at, std::string found, std::string expected) {
+            return fail("section head", std::move(field), at_ + at, std::move(found), std::move(expected));
+        };
+        if (rest[0] != std::byte{0x04}) return wrong("type", 0, shown(blob_, at_), "a section or EOF (00)");
+        const auto length = rest.size() < 6 ? 0 : std::to_integer<std::size_t>(rest[5]);
+        const auto size = 6 + length + 8;
+        if (rest.size() < size)
+            return wrong("size", rest.size(), fmt::format("the end of the blob after {} bytes", rest.size()),
+                         fmt::format("at least {}", size));
+        if (!is_name(as_text(rest.subspan(6, length))))
+            return wrong("idstr", 6, shown(blob_, at_ + 6), "the name of a device");
+        struct Number {
+            const char* field;
+            std::size_t at;
+            std::uint32_t most;
+        };
+        for (const auto& [field, at, most] : {Number{"section_id", 1, max_plausible_id},
+                                              Number{"instance_id", 6 + length, max_plausible_instance}})
+            if (const auto value = load_be<std::uint32_t>(rest, at); value > most)
+                return wrong(field, at, fmt::format("{}", value), fmt::format("at most {}", most));
+        return wrong("version_id", 10 + length, fmt::format("{}", load_be<std::uint32_t>(rest, 10 + length)),
+                     fmt::format("at most {}", max_plausible_version));
+    }
+
     Result<Section> read_section(const DeviceTree& before) {
         const auto head = head_at(blob_, at_);
-        if (!head) return fail("section head", "type", at_, shown(blob_, at_), "a section or EOF (00)");
+        if (!head) return no_head();
         Section section;
         section.section_id = head->id;
         section.idstr = head->idstr;

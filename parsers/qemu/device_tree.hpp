@@ -68,8 +68,9 @@ struct Section {
 
 struct DeviceTree {
     std::vector<Section> sections;  ///< in wire order
-    /// Bytes of unknown meaning behind EOF, no description (a Xen device model's blob only).
-    std::uint64_t rest = 0;
+    // A Xen device model's blob only:
+    std::uint64_t eof = 0;   ///< offset of EOF in the whole stream
+    std::uint64_t rest = 0;  ///< bytes of unknown meaning behind it, no description
 
     [[nodiscard]] const Section* find(std::string_view idstr, std::uint32_t instance = 0) const;
     [[nodiscard]] Section* find(std::string_view idstr, std::uint32_t instance = 0);

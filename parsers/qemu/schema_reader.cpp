@@ -185,11 +185,13 @@ class Reader {
 
 Result<Cut> cut_payload(const Spec& spec, std::uint32_t version, Guess guess, Bytes blob, std::size_t at,
                         std::uint64_t base, const std::string& record) {
+    // The version is what the head in front of the payload ends with.
     if (version < spec.min_version || version > spec.version)
-        return stream_error(
-            std::string(format_name), record, "version", base + at, fmt::format("{}", version),
-            spec.min_version == spec.version ? fmt::format("{}", spec.version)
-                                             : fmt::format("{} to {}", spec.min_version, spec.version));
+        return stream_error(std::string(format_name), record, "version", base + at - sizeof version,
+                            fmt::format("{}", version),
+                            spec.min_version == spec.version
+                                ? fmt::format("{}", spec.version)
+                                : fmt::format("{} to {}", spec.min_version, spec.version));
     Reader reader(guess, blob, at, base, record);
     VMFERRY_ASSIGN(auto root, reader.read(spec, version));
     return Cut{std::move(root), reader.position(), reader.open_count_used()};

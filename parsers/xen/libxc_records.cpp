@@ -8,7 +8,7 @@ namespace vmferry::xen {
 
 namespace {
 
-constexpr std::size_t cpuid_leaf_size = 24, msr_entry_size = 16, hvm_param_size = 16, tsc_info_size = 24;
+constexpr std::size_t msr_entry_size = 16, hvm_param_size = 16, tsc_info_size = 24;
 
 constexpr auto pv = "a record of paravirtual guests in the stream of an HVM guest";
 constexpr auto remus = "checkpointed streams (Remus, COLO) never end and cannot be carried";

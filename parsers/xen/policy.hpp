@@ -1,6 +1,7 @@
 // CPUID and MSR policy records of the libxc stream: what the guest's CPU shows.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -13,6 +14,7 @@ struct CpuidLeaf {
     std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 using CpuidPolicy = std::vector<CpuidLeaf>;
+inline constexpr std::size_t cpuid_leaf_size = 24;  ///< on the wire
 
 /// The entry for this leaf; a leaf without subleaves is found with any `subleaf`.
 [[nodiscard]] inline const CpuidLeaf* find_leaf(const CpuidPolicy& policy, std::uint32_t leaf,

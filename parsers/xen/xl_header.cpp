@@ -53,7 +53,7 @@ Result<XlHeader> read_xl_header(Bytes in, std::uint64_t offset) {
     header.optional_flags = load_le<std::uint32_t>(in, 40);
 
     const auto length = load_le<std::uint32_t>(in, 48);
-    const auto rest = in.subspan(52);
+    const auto rest = in.subspan(xl_config_at);
     if (length > rest.size())
         return place.wrong("config length", 48, std::to_string(length),
                            fmt::format("at most {} (the rest of optional_data_len)", rest.size()));
@@ -62,9 +62,10 @@ Result<XlHeader> read_xl_header(Bytes in, std::uint64_t offset) {
     const auto config = as_text(rest.first(length));
     const auto end = config.find('\0');
     if (end == config.npos)
-        return place.wrong("config", 52 + length - 1, hex(std::to_integer<unsigned>(rest[length - 1])),
-                           "a trailing NUL");
-    if (end != length - 1) return place.wrong("config", 52 + end, "a NUL inside the text", "JSON text");
+        return place.wrong("config", xl_config_at + length - 1,
+                           hex(std::to_integer<unsigned>(rest[length - 1])), "a trailing NUL");
+    if (end != length - 1)
+        return place.wrong("config", xl_config_at + end, "a NUL inside the text", "JSON text");
     header.config = config.substr(0, end);
     header.further_data = as_text(rest.subspan(length));
     return header;

@@ -23,6 +23,7 @@ inline constexpr auto xl_magic = "Xen saved domain, xl format\n \0 \r"sv;
 static_assert(xl_magic.size() == 32);
 
 inline constexpr std::size_t xl_fixed_size = 48;
+inline constexpr std::size_t xl_config_at = xl_fixed_size + 4;
 inline constexpr std::uint32_t xl_flag_json = 1, xl_flag_stream_v2 = 2;
 
 /// Checks the fixed part and returns the size of the whole header with its optional data.

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <map>
 #include <optional>
-#include <random>
 #include <string>
 #include <variant>
 #include <vector>
@@ -184,34 +183,6 @@ TEST_CASE("crossing, recorded guest: what the audit refuses at the end cannot be
     CHECK_FALSE(checker.ram_ended());
     // The rest of xl's handshake was left unread.
     CHECK(stream.size() - at <= 64);
-}
-
-TEST_CASE("crossing, recorded guest: cut anywhere, the stream is refused and QEMU gets no end") {
-    const RecordedGuest guest;
-    const auto stream = load_small_guest();
-    const auto reference = converted(guest, stream, 1u << 20);
-    REQUIRE(reference.counters.has_value());
-    const auto needed = reference.counters->bytes_in;
-    std::mt19937 random(20);
-    std::vector<std::size_t> cuts{0, 1, needed - 1, needed - 8, needed - 9};
-    while (cuts.size() < 1000) cuts.push_back(random() % needed);
-    for (const auto cut : cuts) {
-        CAPTURE(cut);
-        AuditReport audit;
-        bench::StreamChecker checker;
-        ConvertOptions options;
-        options.limits.spill_directory = "/tmp";
-        const auto result = convert(
-            source_of(Bytes(stream).first(cut)), sink_to(checker),
-            [&](const XenSource& source) { return guest.destination(source); }, audit, options);
-        REQUIRE_FALSE(result);
-        REQUIRE(result.error().kind == ErrorKind::stream);
-        REQUIRE_FALSE(result.error().format.empty());
-        REQUIRE_FALSE(result.error().found.empty());
-        REQUIRE_FALSE(result.error().expected.empty());
-        REQUIRE(result.error().offset <= cut);
-        REQUIRE_FALSE(checker.ram_ended());
-    }
 }
 
 namespace {

@@ -13,16 +13,6 @@ DomainConfig read(const std::string& json) {
     return std::move(*config);
 }
 
-Error failure(const std::string& json, std::uint64_t offset = 52) {
-    const auto config = read_domain_config(json, offset);
-    REQUIRE_FALSE(config.has_value());
-    CHECK(config.error().kind == ErrorKind::stream);
-    CHECK(config.error().format == "xl config");
-    CHECK_FALSE(config.error().found.empty());
-    CHECK_FALSE(config.error().expected.empty());
-    return config.error();
-}
-
 std::string minimal(const std::string& hvm = "", const std::string& build = "",
                     const std::string& root = "") {
     return R"({"c_info":{"type":"hvm","name":"m"},"b_info":{"max_memkb":65536)" + build + R"(,"type.hvm":{)" +
@@ -137,66 +127,18 @@ TEST_CASE("domain config: PV and PVH have no HVM part") {
     CHECK(read(R"({"c_info":{"type":"pvh","name":"p"},"b_info":{"type.pvh":{}}})").type == "pvh");
 }
 
-TEST_CASE("domain config: what is missing or wrong is named with its path") {
-    CHECK(failure("").record == "JSON");
-    CHECK(failure("{").offset >= 52);
-    CHECK(failure("[]").expected == "an object");
-    CHECK(failure("{}").field == "c_info.type");
-    CHECK(failure(guest_json("\"hvm\"", "\"arm\"")).field == "c_info.type");
-    CHECK(failure(guest_json("\"name\": \"g2\",", "")).field == "c_info.name");
-    CHECK(failure(guest_json("\"type.hvm\"", "\"type.pv\"")).field == "b_info.type.hvm");
-    CHECK(failure(guest_json("\"max_vcpus\": 2", "\"max_vcpus\": 0")).field == "b_info.max_vcpus");
-    CHECK(failure(guest_json("\"max_vcpus\": 2", "\"max_vcpus\": 5000")).field == "b_info.max_vcpus");
-    CHECK(failure(guest_json("\"max_vcpus\": 2", "\"max_vcpus\": \"2\"")).field == "b_info.max_vcpus");
-    CHECK(failure(guest_json("\"max_vcpus\": 2", "\"max_vcpus\": -1")).field == "b_info.max_vcpus");
-    CHECK(failure(guest_json("\"max_vcpus\": 2", "\"max_vcpus\": 1.5")).field == "b_info.max_vcpus");
-    CHECK(failure(guest_json("\"max_memkb\": 98304", "\"max_memkb\": 8192")).field == "b_info.max_memkb");
-    CHECK(failure(guest_json("\"max_memkb\": 98304", "\"max_memkb\": 99999999999999999999999")).field ==
-          "b_info.max_memkb");
-    CHECK(failure(guest_json("\"max_memkb\": 98304", "\"max_memkb\": 18446744073709551615")).field ==
-          "b_info.max_memkb");
-    CHECK_FALSE(failure(guest_json("\"max_memkb\": 98304", "\"max_memkb\": 1e999")).text().empty());
-    CHECK(failure(guest_json("\"hpet\": \"False\"", "\"hpet\": \"no\"")).field == "b_info.type.hvm.hpet");
-    CHECK(failure(guest_json("\"hpet\": \"False\"", "\"hpet\": 2")).field == "b_info.type.hvm.hpet");
-    CHECK(failure(guest_json("\"vdev\": \"hda\"", "\"vdev\": \"/dev/hda\"")).field == "disks[0].vdev");
-    CHECK(failure(guest_json("\"mac\": \"00:16:3E:11:22:33\"", "\"mac\": \"00:16:3E:11:22\"")).field ==
-          "nics[0].mac");
-    CHECK(failure(guest_json("\"mac\": \"00:16:3E:11:22:33\",", "")).field == "nics[0].mac");
-    CHECK(failure(guest_json("\"devid\": 0", "\"devid\": 300")).field == "nics[0].devid");
-    CHECK(failure(guest_json("\"3DB11E84-", "\"3DB11E84")).field == "c_info.uuid");
-    CHECK(failure(guest_json("\"disks\": [", "\"disks\": {\"x\": [")).record == "JSON");
-    CHECK(failure(minimal("", "", R"(,"disks":{})")).field == "disks");
-    CHECK(failure(minimal("", "", R"(,"disks":[1])")).field == "disks[0]");
-    CHECK(failure(minimal("", "", R"(,"disks":[{"vdev":"hda"},{"vdev":"hda"}])")).field == "disks[1].vdev");
-}
-
-TEST_CASE("domain config: hostile text") {
-    for (const auto* name : {"\"\"", "\"a/b\"", "\"..\"", "\"a\\nb\"", "\"a\\u0000b\"", "\"\\u001b[2J\"",
-                             "\"\\u007f\"", "5", "\"\xff\""}) {
-        CAPTURE(name);
-        const auto error = failure(guest_json("\"g2\"", name));
-        // What is shown of it cannot steer a terminal.
-        for (const char c : error.text()) CHECK(static_cast<unsigned char>(c) >= 0x20);
-    }
-    CHECK(failure(guest_json("\"g2\"", '"' + std::string(129, 'x') + '"')).text().size() < 400);
+TEST_CASE("domain config: a name in other letters than English ones") {
     CHECK(read(guest_json("\"g2\"", "\"Büro 7 (alt)\"")).name == "Büro 7 (alt)");
-
-    CHECK(failure(guest_json("\"max_vcpus\": 2", "\"max_vcpus\": 2, \"max_vcpus\": 3")).found.find("twice") !=
-          std::string::npos);
-    const auto deep = std::string(100000, '[');
-    CHECK(failure(minimal("\"x\":" + deep)).expected == "at most 32");
-    CHECK(failure(std::string(5u << 20, ' ')).expected == "at most 4194304");
-    CHECK(failure(minimal("\"serial\":\"" + std::string(70000, 'x') + '"')).field ==
-          "b_info.type.hvm.serial");
-    std::string many = "0";
-    for (int i = 0; i < 5000; ++i) many += ",0";
-    CHECK(failure(minimal("", ",\"avail_vcpus\":[" + many + "]")).field == "b_info.avail_vcpus");
 }
 
 TEST_CASE("domain config: cut at every byte it is an error, never a crash") {
     const auto json = guest_json();
     const auto end = json.find_last_of('}');
-    for (std::size_t cut = 0; cut <= end; ++cut)
-        CHECK_FALSE(read_domain_config(std::string_view(json).substr(0, cut), 0).has_value());
+    for (std::size_t cut = 0; cut <= end; ++cut) {
+        const auto config = read_domain_config(std::string_view(json).substr(0, cut), 52);
+        REQUIRE_FALSE(config);
+        CHECK(config.error().text().starts_with("xl config JSON.text at offset "));
+        CHECK(config.error().offset <= 52 + cut);
+    }
     CHECK(read_domain_config(std::string_view(json).substr(0, end + 1), 0).has_value());
 }

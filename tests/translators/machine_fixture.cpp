@@ -7,7 +7,9 @@
 #include <doctest/doctest.h>
 #include <zstd.h>
 
+#include "parsers/xen/record_header.hpp"
 #include "parsers/xen/stream_reader.hpp"
+#include "parsers/xen/xl_header.hpp"
 #include "tests/translators/plan_fixture.hpp"
 
 namespace vmferry::test {
@@ -15,7 +17,7 @@ namespace {
 
 void collect(XenSource& source, const xen::Record& record, std::uint64_t offset) {
     if (const auto* header = std::get_if<xen::XlHeader>(&record)) {
-        auto config = read_domain_config(header->config, offset);
+        auto config = read_domain_config(header->config, offset + xen::xl_config_at);
         REQUIRE(config);
         source.config = std::move(*config);
     } else if (const auto* domain = std::get_if<xen::DomainHeader>(&record)) {
@@ -26,11 +28,11 @@ void collect(XenSource& source, const xen::Record& record, std::uint64_t offset)
     } else if (const auto* params = std::get_if<xen::HvmParams>(&record)) {
         source.params = params->params;
     } else if (const auto* context = std::get_if<xen::HvmContextRecord>(&record)) {
-        auto records = xen::read_hvm_context(context->blob, offset);
+        auto records = xen::read_hvm_context(context->blob, offset + xen::RecordHeader::size);
         REQUIRE(records);
         source.context = std::move(*records);
     } else if (const auto* emulator = std::get_if<xen::EmulatorContext>(&record)) {
-        auto tree = qemu::read_device_model(emulator->blob, offset);
+        auto tree = qemu::read_device_model(emulator->blob, offset + 2 * xen::RecordHeader::size);
         REQUIRE_MESSAGE(tree, (tree ? std::string{} : tree.error().text()));
         source.device_model = std::move(*tree);
     }

@@ -7,6 +7,7 @@
 
 #include "parsers/xen/stream_reader.hpp"
 #include "parsers/xen/stream_writer.hpp"
+#include "parsers/xen/xl_header.hpp"
 
 namespace vmferry::bench {
 
@@ -52,7 +53,8 @@ Result<StreamFrame> resized(const StreamFrame& frame, const GuestLayout& layout)
     const auto* header = step.event ? std::get_if<xen::XlHeader>(&*step.event) : nullptr;
     if (header == nullptr) return stream_error("xl", "header", "", 0, "another record", "an xl header");
     auto config = nlohmann::json::parse(header->config, nullptr, false);
-    if (config.is_discarded()) return stream_error("xl config", "JSON", "", 48, "no JSON", "JSON");
+    if (config.is_discarded())
+        return stream_error("xl config", "JSON", "text", xen::xl_config_at, "no JSON", "JSON");
     auto& build = config["b_info"];
     const auto total = (layout.ram_bytes + layout.vram_bytes) >> 10;
     build["max_memkb"] = total;

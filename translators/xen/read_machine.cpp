@@ -1,8 +1,8 @@
 #include "translators/xen/read_machine.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
+#include <cstddef>
+#include <optional>
 
 #include <xen/hvm/params.h>
 
@@ -13,17 +13,29 @@
 namespace vmferry::xen {
 namespace {
 
-std::unexpected<Error> missing(std::string_view record, unsigned instance) {
-    return stream_error("HVM context", std::string(record), {}, 0, "no such record",
-                        fmt::format("instance {}", instance));
+constexpr auto format = "HVM_CONTEXT";
+
+/// As the parser names them: "CPU[1]" where a domain can have several.
+std::string record_label(std::string_view name, unsigned instance, bool several) {
+    return several ? fmt::format("{}[{}]", name, instance) : std::string(name);
+}
+
+/// That it is missing shows where END comes instead of it.
+std::unexpected<Error> missing(const HvmContext& context, std::string record) {
+    const auto end =
+        context.empty() ? 0 : context.back().offset + sizeof(hvm_save_descriptor) + context.back().length;
+    return stream_error(format, std::move(record), "record", end, "END without such a record",
+                        "one in every context");
 }
 
 /// Reads the one record of this type through its table. Error: there is none.
 template <typename Body, typename Neutral>
 Result<void> read_one(const HvmContext& context, std::string_view name,
-                      const RecordTable<Neutral, Body>& table, Neutral& to, unsigned instance = 0) {
-    const auto* body = find_record<Body>(context, static_cast<std::uint16_t>(instance));
-    if (!body) return missing(name, instance);
+                      const RecordTable<Neutral, Body>& table, Neutral& to,
+                      std::optional<unsigned> instance = {}) {
+    const auto number = instance.value_or(0);
+    const auto* body = find_record<Body>(context, static_cast<std::uint16_t>(number));
+    if (!body) return missing(context, record_label(name, number, instance.has_value()));
     read_rows(table, *body, to);
     return {};
 }
@@ -77,7 +89,8 @@ Result<void> check_instances(const HvmContext& context, unsigned vcpus) {
     for (const auto& record : context) {
         const unsigned limit = std::holds_alternative<hvm_hw_vpic>(record.body) ? 2 : vcpus;
         if (record.instance >= limit)
-            return stream_error("HVM context", hvm_record_name(record.typecode), "instance", record.offset,
+            return stream_error(format, record_label(hvm_record_name(record.typecode), record.instance, true),
+                                "instance", record.offset + offsetof(hvm_save_descriptor, instance),
                                 fmt::format("{}", record.instance), fmt::format("less than {}", limit));
     }
     return {};
@@ -85,14 +98,29 @@ Result<void> check_instances(const HvmContext& context, unsigned vcpus) {
 
 /// What the timer was doing. Xen starts it anew with the full count when it loads, and so do we: the record
 /// does not hold the present count.
-Result<void> settle_lapic_timer(vmferry::Lapic& lapic, unsigned number) {
-    if (!std::has_single_bit(lapic.divider) || lapic.divider > 128)
-        return stream_error("HVM context", "LAPIC", "timer_divisor", 0,
-                            fmt::format("{}, vCPU {}", lapic.divider, number), "1, 2, 4, … 128");
+void settle_lapic_timer(vmferry::Lapic& lapic) {
     lapic.clock_hz = lapic_clock_hz;
     const bool deadline = (lapic.lvt[0] >> 17 & 3) == 2;
     if (!deadline && lapic.initial_count != 0)
         lapic.expiry_ns = static_cast<std::int64_t>(std::uint64_t{lapic.initial_count} * lapic.divider * 10);
+}
+
+/// The area with what is wrong in it at its place in the stream.
+Result<void> read_xsave(const XenSource& source, unsigned number, Vcpu& to) {
+    for (const auto& record : source.context) {
+        const auto* xsave = std::get_if<CpuXsave>(&record.body);
+        if (xsave == nullptr || record.instance != number) continue;
+        to.extended.emplace();
+        to.extended->xcr0 = xsave->xcr0;
+        to.extended->xcr0_accumulated = xsave->xcr0_accum;
+        auto done = read_xsave_area(xsave->area, source.cpuid, to.fpu, *to.extended);
+        if (!done) {
+            done.error().record = record_label("CPU_XSAVE", number, true);
+            done.error().offset +=
+                record.offset + sizeof(hvm_save_descriptor) + offsetof(hvm_hw_cpu_xsave, save_area);
+        }
+        return done;
+    }
     return {};
 }
 
@@ -102,12 +130,7 @@ Result<void> read_vcpu(const XenSource& source, unsigned number, Vcpu& to, Audit
     if (const auto* cpu = find_record<hvm_hw_cpu>(context, instance)) {
         read_rows(cpu_table(), *cpu, to);
         to.online = true;
-        if (const auto* xsave = find_record<CpuXsave>(context, instance)) {
-            to.extended.emplace();
-            to.extended->xcr0 = xsave->xcr0;
-            to.extended->xcr0_accumulated = xsave->xcr0_accum;
-            VMFERRY_TRY(read_xsave_area(xsave->area, source.cpuid, to.fpu, *to.extended));
-        }
+        VMFERRY_TRY(read_xsave(source, number, to));
         if (const auto* msrs = find_record<CpuMsrs>(context, instance)) read_msrs(*msrs, number, to, audit);
         if (const auto* adjust = find_record<hvm_tsc_adjust>(context, instance))
             read_rows(tsc_adjust_table(), *adjust, to);
@@ -116,7 +139,8 @@ Result<void> read_vcpu(const XenSource& source, unsigned number, Vcpu& to, Audit
     VMFERRY_TRY(read_one(context, "LAPIC_REGS", lapic_regs_table(), to.lapic, number));
     VMFERRY_TRY(read_one(context, "MTRR", mtrr_table(), to.mtrr, number));
     to.lapic.waits_for_sipi = !to.online;
-    return settle_lapic_timer(to.lapic, number);
+    settle_lapic_timer(to.lapic);
+    return {};
 }
 
 }  // namespace
@@ -125,12 +149,15 @@ Result<Machine> read_machine(const XenSource& source, AuditReport& audit) {
     const auto& context = source.context;
     const auto vcpus = source.config.max_vcpus;
     VMFERRY_TRY(check_instances(context, vcpus));
+    // Without a policy (before libxc's version 3) nothing tells where the components lie.
+    if (!source.cpuid.empty()) VMFERRY_TRY(check_xsave_lengths(context, source.cpuid));
 
     Machine machine;
     VMFERRY_TRY(read_one(context, "HEADER", header_table(), machine));
     machine.vcpus.resize(vcpus);
     for (unsigned number = 0; number < vcpus; ++number)
         VMFERRY_TRY(read_vcpu(source, number, machine.vcpus[number], audit));
+    if (std::ranges::none_of(machine.vcpus, &Vcpu::online)) return missing(context, "CPU");
 
     for (unsigned chip = 0; chip < 2; ++chip)
         VMFERRY_TRY(read_one(context, "PIC", pic_table(), machine.pic[chip], chip));

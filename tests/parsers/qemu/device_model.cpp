@@ -161,10 +161,16 @@ TEST_CASE("a blob that ends anywhere before its EOF is an error") {
     }
     const auto whole = e1000_blob();
     std::mt19937 random(17);
-    for (int i = 0; i < 30; ++i) {
+    for (int i = 0; i < 1000; ++i) {
         const auto size = random() % whole.size();
         CAPTURE(size);
-        CHECK_FALSE(read_device_model(Bytes(whole).first(size), base));
+        const auto tree = read_device_model(Bytes(whole).first(size), base);
+        REQUIRE_FALSE(tree);
+        CHECK(tree.error().kind == ErrorKind::stream);
+        CHECK(tree.error().format == "qemu");
+        CHECK_FALSE(tree.error().record.empty());
+        CHECK_FALSE(tree.error().field.empty());
+        CHECK(tree.error().offset <= base + size);
     }
 }
 
@@ -188,53 +194,6 @@ TEST_CASE("a byte too many or too few in any section is noticed") {
             CHECK((!after_insert || after_insert->rest > 0));
             if (!after_insert) CHECK(after_insert.error().offset >= each.offset);
         }
-    }
-}
-
-TEST_CASE("corruptions of a device model's blob") {
-    const auto blob = small_blob();
-    const auto original = read_device_model(blob, base);
-    REQUIRE(original);
-    struct Row {
-        const char* name;
-        const char* idstr;
-        std::uint32_t instance;
-        const char* path;  ///< field to spoil; "version" is the one in the head
-        std::uint64_t value;
-        const char* field;  ///< expected in the error
-    };
-    constexpr Row rows[] = {
-        {"cpu of version 13", "cpu", 0, "version", 13, "version"},
-        {"cpu of version 11, without XSAVE state", "cpu", 0, "version", 11, "version"},
-        {"mc146818rtc of version 4", "mc146818rtc", 0, "version", 4, "version"},
-        {"I440FX of version 2", "0000:00:00.0/I440FX", 0, "version", 2, "version"},
-        {"PCI device of version 3", "0000:00:01.0/PIIX3", 0, "dev|version_id", 3, "dev|version_id"},
-        {"2^31 PCI interrupt lines", "PCIBUS", 0, "nirq", 0x80000000, "nirq"},
-        {"one PCI interrupt line less", "PCIBUS", 0, "nirq", 127, "after irq_count"},
-        {"HPET with 2 timers", "hpet", 0, "num_timers", 2, "num_timers"},
-        {"HPET with 32 timers", "hpet", 0, "num_timers", 32, ""},
-        {"three floppy drives", "fdc", 0, "state|num_floppies", 3, "state|num_floppies"},
-        {"drive without its identify data", "0000:00:01.1/ide", 0, "bus[0].ifs|0|identify_set", 0, ""},
-        {"drive with identify data it has not", "0000:00:01.1/ide", 0, "bus[1].ifs|1|identify_set", 1, ""},
-        {"a bool of 2", "0000:00:01.3/piix4_pm", 0, "smb|op_done", 2, ""},
-    };
-    for (const auto& row : rows) {
-        CAPTURE(std::string(row.name));
-        auto tree = *original;
-        auto* spoiled = tree.find(row.idstr, row.instance);
-        REQUIRE(spoiled);
-        if (std::string_view(row.path) == "version")
-            spoiled->version = static_cast<std::uint32_t>(row.value);
-        else
-            REQUIRE(spoiled->set(row.path, row.value));
-        const auto back = read_device_model(write_device_model(tree), base);
-        REQUIRE_FALSE(back);
-        CAPTURE(back.error().text());
-        CHECK(back.error().kind == ErrorKind::stream);
-        CHECK(back.error().record ==
-              fmt::format("section {} instance {} version {}", row.idstr, row.instance, spoiled->version));
-        if (*row.field != '\0') CHECK(back.error().field == row.field);
-        CHECK(back.error().offset >= spoiled->offset);
     }
 }
 

@@ -128,6 +128,30 @@ TEST_CASE("cuts at 1,000 seeded offsets") {
     for (unsigned i = 0; i < 1000; ++i) check_cut(trimmed(), offset(random));
 }
 
+TEST_CASE("the recorded HVM_CONTEXT, cut at every byte") {
+    const Bytes bytes(trimmed());
+    StreamReader reader;
+    while (true) {
+        const auto step = reader.next(bytes.subspan(reader.offset()));
+        REQUIRE(step);
+        REQUIRE(step->event);
+        const auto* context = std::get_if<HvmContextRecord>(&*step->event);
+        if (context == nullptr) continue;
+        REQUIRE(read_hvm_context(context->blob, 0));
+        for (std::size_t size = 0; size < context->blob.size(); ++size) {
+            const auto cut = read_hvm_context(context->blob.first(size), 0x1000);
+            REQUIRE_FALSE(cut);
+            const auto& error = cut.error();
+            REQUIRE((error.field == "descriptor" || error.field == "length"));
+            REQUIRE(error.format == "HVM_CONTEXT");
+            REQUIRE_FALSE(error.record.empty());
+            REQUIRE(error.offset >= 0x1000);
+            REQUIRE(error.offset <= 0x1000 + size);
+        }
+        return;
+    }
+}
+
 TEST_CASE("a cut names what was being read") {
     const auto stream = build_stream();
     const auto cut = [&](const char* part, std::size_t further) {
