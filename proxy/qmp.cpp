@@ -16,6 +16,8 @@ using nlohmann::json;
 namespace {
 
 constexpr std::uint64_t retry_ms = 5;
+constexpr std::uint64_t knock_ms = 1000;
+constexpr int max_knocks = 2;
 
 struct Pending {
     std::string command;
@@ -42,7 +44,8 @@ struct QmpClient::Impl {
     uv_pipe_t* pipe = nullptr;  ///< closed by libuv; its data is null once we have let it go
     uv_timer_t* timer = nullptr;
     std::uint64_t connect_deadline = 0, connect_limit = 0;
-    int connect_error = 0;
+    std::uint64_t next_knock = 0;
+    int knocks = 0, connect_error = 0;
     Reply connected;
     json greeting;
     std::string input;
@@ -90,6 +93,24 @@ struct QmpClient::Impl {
         });
     }
 
+    /// While QEMU starts, two of its threads may see one and the same connection at its listening socket; the
+    /// one that comes late then waits in accept() for another, and with it all commands (seen with 7.2, once
+    /// in some thousand starts). So a peer that leaves us waiting gets another, which is closed at once.
+    void knock() {
+        ++knocks;
+        next_knock = uv_now(loop) + knock_ms;
+        auto* other = new uv_pipe_t;
+        uv_pipe_init(loop, other, 0);
+        uv_pipe_connect(new uv_connect_t, other, path.c_str(), [](uv_connect_t* done, int) {
+            uv_close(reinterpret_cast<uv_handle_t*>(done->handle),
+                     [](uv_handle_t* handle) { delete reinterpret_cast<uv_pipe_t*>(handle); });
+            delete done;
+        });
+    }
+    [[nodiscard]] bool may_knock() const {
+        return (state == State::greeting || state == State::negotiating) && knocks < max_knocks;
+    }
+
     void connect_done(int status) {
         if (state != State::connecting) return;
         if (status < 0) {
@@ -99,6 +120,7 @@ struct QmpClient::Impl {
             return;
         }
         state = State::greeting;
+        next_knock = uv_now(loop) + knock_ms;
         uv_read_start(
             reinterpret_cast<uv_stream_t*>(pipe),
             [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
@@ -209,6 +231,7 @@ struct QmpClient::Impl {
         }
         auto nearest = state == State::greeting ? connect_deadline : ~std::uint64_t{0};
         for (const auto& [id, entry] : pending) nearest = std::min(nearest, entry.deadline);
+        if (may_knock()) nearest = std::min(nearest, next_knock);
         if (nearest == ~std::uint64_t{0}) {
             uv_timer_stop(timer);
             return;
@@ -223,6 +246,7 @@ struct QmpClient::Impl {
 
     void expired() {
         const auto now = uv_now(loop);
+        if (may_knock() && now >= next_knock) knock();
         if (state == State::connecting || state == State::greeting) {
             if (now < connect_deadline) {
                 if (state == State::connecting && pipe == nullptr) try_connect();

@@ -80,7 +80,7 @@ SessionReport Session::run() {
         report_.error = std::move(result).error();
         if (ready_left_us_ && report_.state == SessionState::in_doubt &&
             report_.error->kind != ErrorKind::in_doubt)
-            report_.error = doubt(std::move(*report_.error)).error();
+            report_.error = doubt(*report_.error).error();
     }
     if (crossing_) report_.counters = crossing_->counters();
     if (directory_) (void)directory_->write_audit(report_.audit);
@@ -230,12 +230,12 @@ Result<void> Session::hand_over() {
     if (!sent && !delivered) return sent;
     ready_left_us_ = true;
     report_.state = SessionState::in_doubt;
-    if (!sent) return doubt(std::move(sent).error());
+    if (!sent) return doubt(sent.error());
     show_progress();
     auto answer = source_.read_permission();
     switch (answer.permission) {
         case XlEndpoint::Permission::missing:
-            return doubt(std::move(answer.why));
+            return doubt(answer.why);
         case XlEndpoint::Permission::wrong:
             return give_back(std::move(answer.why));
         case XlEndpoint::Permission::whole:
@@ -257,7 +257,7 @@ Result<void> Session::run_guest() {
     } else if (auto runs = qemu_->run(); !runs) {
         if (runs.error().ran == DestinationQemu::Ran::no) return give_back(std::move(runs.error().error));
         (void)source_.send_report(report_failed);  // and no M8: the source must not run either
-        return doubt(std::move(runs.error().error));
+        return doubt(runs.error().error);
     }
     report_.handover = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - stream_ended_);
     if (const auto entered = enter(SessionState::running); !entered)
@@ -280,11 +280,11 @@ Result<void> Session::give_back(Error why) {
     const Loop::Shield shield(loop_);
     if (auto told = source_.send_report(report_failed); !told) {
         why.found += "; and the source could not be told: " + told.error().found;
-        return doubt(std::move(why));
+        return doubt(why);
     }
     if (auto gone = qemu_->destroy(); !gone) {
         why.found += "; our copy cannot be destroyed: " + gone.error().text();
-        return doubt(std::move(why));
+        return doubt(why);
     }
     if (auto told = source_.send_give_back(); !told)
         report_.notes.push_back("the source holds the only copy, paused: it was not reached to resume it (" +
@@ -293,7 +293,7 @@ Result<void> Session::give_back(Error why) {
     return std::unexpected(std::move(why));
 }
 
-std::unexpected<Error> Session::doubt(Error why) {
+std::unexpected<Error> Session::doubt(const Error& why) {
     const Loop::Shield shield(loop_);
     Error error{ErrorKind::in_doubt, "session " + report_.id, "handing over", {}, 0, why.text(), {}};
     error.hint = "the guest is paused here; look at the source, then: vmferry resolve " + report_.id +

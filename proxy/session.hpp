@@ -114,7 +114,7 @@ class Session {
     Result<void> hand_over();
     Result<void> run_guest();
     Result<void> give_back(Error why);
-    std::unexpected<Error> doubt(Error why);
+    std::unexpected<Error> doubt(const Error& why);
     void abandon();
 
     Result<void> enter(SessionState state);

@@ -84,7 +84,7 @@ SessionRecord read_record(const fs::path& directory) {
         const auto fields = json::parse(line, nullptr, false);
         if (fields.is_object()) merged.update(fields);  // a line that was cut by a crash is none
     }
-    const auto text = [&merged](const char* key, std::string value = {}) {
+    const auto text = [&merged](const char* key, const std::string& value = {}) {
         const auto field = merged.find(key);
         return field != merged.end() && field->is_string() ? field->get<std::string>() : value;
     };

@@ -87,7 +87,7 @@ Result<std::string> find_binary(const std::string& name) {
     } else {
         std::istringstream directories(environment("PATH"));
         for (std::string directory; std::getline(directories, directory, ':');)
-            candidates.push_back(directory + "/" + name);
+            candidates.push_back(fmt::format("{}/{}", directory, name));
     }
     for (const auto& candidate : candidates)
         if (access(candidate.c_str(), X_OK) == 0 && !fs::is_directory(candidate)) return candidate;

@@ -103,6 +103,33 @@ TEST_CASE_FIXTURE(Fixture, "no socket, and a peer that never greets, end with th
     second.close();
 }
 
+TEST_CASE_FIXTURE(Fixture, "a QEMU that waits for another connection before it goes on gets one") {
+    std::vector<std::string> lines;
+    SUBCASE("before it greets") {
+        lines = {"", greeting, first_return};
+    }
+    SUBCASE("before it answers") {
+        lines = {greeting, "", first_return};
+    }
+    const Descriptor listener(*listen_unix(path));
+    const std::jthread peer([&] {
+        const Descriptor connection(::accept(listener.get(), nullptr, nullptr));
+        for (const auto& line : lines) {
+            if (line.empty())
+                const Descriptor another(::accept(listener.get(), nullptr, nullptr));
+            else
+                (void)!::write(connection.get(), line.data(), line.size());
+        }
+        char byte = 0;
+        while (::read(connection.get(), &byte, 1) == 1) {
+        }
+    });
+    const auto connected = qmp_connect(loop, qmp, path, 10s);
+    CHECK_MESSAGE(connected.has_value(), error_text(connected));
+    qmp.close();
+    (void)connect_unix(path);  // the thread ends, whatever it got
+}
+
 TEST_CASE_FIXTURE(Fixture, "a path that no unix socket can have is refused") {
     const auto result = qmp_connect(loop, qmp, directory.file(std::string(120, 'x')), 1s);
     REQUIRE(!result);

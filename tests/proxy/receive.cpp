@@ -26,6 +26,7 @@ struct Receiver {
         pid = in_child([&](Loop& loop) {
             const Descriptor errors(
                 open(fixture.directory.file("stderr").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+            if (!errors.valid()) return;
             dup2(in[0], 0);
             dup2(out[1], 1);
             dup2(errors.get(), 2);

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -225,6 +226,7 @@ pid_t in_child(const std::function<void(Loop&)>& body) {
         Loop own;
         body(own);
     } catch (...) {  // whatever it is, the parent's test must not go on here
+        (void)std::fputs("a child process ends with an exception\n", stderr);
     }
     _exit(1);
 }
