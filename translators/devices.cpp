@@ -8,18 +8,21 @@ namespace {
 
 constexpr std::string_view bus0 = "0000:00:";
 
+std::optional<unsigned> hex_number(std::string_view text) {
+    unsigned value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    if (error != std::errc{} || end != text.data() + text.size()) return {};
+    return value;
+}
+
 /// "0000:00:03.0/e1000" → 3, 0. Nothing for a device behind a bridge ("0000:00:03.0:01.0/…") or a USB device.
 std::optional<std::pair<unsigned, unsigned>> slot_of(std::string_view idstr) {
     if (!idstr.starts_with(bus0) || idstr.size() < bus0.size() + 5) return {};
     const auto place = idstr.substr(bus0.size());
-    unsigned device = 0, function = 0;
-    const auto [dot, bad] = std::from_chars(place.data(), place.data() + 2, device, 16);
-    if (bad != std::errc{} || *dot != '.') return {};
-    const auto [end, worse] = std::from_chars(dot + 1, dot + 2, function, 16);
-    if (worse != std::errc{} || *end != '/' ||
-        idstr.substr(bus0.size() + 5).find('/') != std::string_view::npos)
+    const auto device = hex_number(place.substr(0, 2)), function = hex_number(place.substr(3, 1));
+    if (!device || place[2] != '.' || !function || place[4] != '/' || place.find('/', 5) != place.npos)
         return {};
-    return std::pair{device, function};
+    return std::pair{*device, *function};
 }
 
 const qemu::Struct* pci_part(const qemu::Section& section) {

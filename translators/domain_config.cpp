@@ -146,7 +146,10 @@ bool parse_hex(std::string_view text, char separator, std::string_view groups,
     // `groups`: how many bytes each group has; a separator stands between groups.
     std::size_t at = 0, byte = 0;
     for (std::size_t g = 0; g < groups.size(); ++g) {
-        if (g > 0 && (at >= text.size() || text[at++] != separator)) return false;
+        if (g > 0) {
+            if (at >= text.size() || text[at] != separator) return false;
+            ++at;
+        }
         for (int i = 0; i < groups[g] - '0'; ++i) {
             unsigned value = 0;
             for (int digit = 0; digit < 2; ++digit) {

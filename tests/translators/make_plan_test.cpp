@@ -322,7 +322,7 @@ TEST_CASE("plan: serial ports") {
 }
 
 TEST_CASE("plan: the machine type by the Xen release") {
-    const auto chosen = [](unsigned xen_minor, std::vector<std::string> machines) {
+    const auto chosen = [](unsigned xen_minor, const std::vector<std::string>& machines) {
         return choose_machine(machines, device_model_release(4, xen_minor));
     };
     const std::vector<std::string> trixie{"pc-i440fx-10.0", "pc-i440fx-9.2", "pc-i440fx-7.2",

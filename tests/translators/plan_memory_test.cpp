@@ -102,11 +102,12 @@ TEST_CASE("memory plan: layouts that cannot be built") {
         REQUIRE(guest.make());
         return guest.refused("memory-layout");
     };
-    CHECK(refused(98304, 3841 * 1024));
-    CHECK(refused(98304, 300 * 1024 + 4));
+    constexpr std::uint64_t kib_per_mib = 1024;
+    CHECK(refused(98304, 3841 * kib_per_mib));
+    CHECK(refused(98304, 300 * kib_per_mib + 4));
     CHECK(refused(98305, 0));
     CHECK(refused(8192 + 4, 0));
-    CHECK_FALSE(refused(98304, 128 * 1024));  // libxl ignores a hole below its default
+    CHECK_FALSE(refused(98304, 128 * kib_per_mib));  // libxl ignores a hole below its default
 }
 
 TEST_CASE("memory map: a small guest, frame by frame") {

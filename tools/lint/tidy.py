@@ -5,18 +5,35 @@
 
 A source is checked again only when it, a project header that it includes, its compile command or .clang-tidy has
 changed: the key is a hash over all of these, kept under build/tidy-cache. Exits 1 if anything was found.
+
+Precompiled headers are g++'s own; clang-tidy reads the sources without them, from commands of its own in build/tidy.
 """
 import concurrent.futures
 import hashlib
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIDY = "clang-tidy-19"
 FOLDERS = ("parsers", "translators", "proxy", "tools", "tests")
+COMMANDS = ROOT / "build" / "tidy"
+CLEAN = ROOT / "build" / "tidy-cache"
+
+
+def without_precompiled(command):
+    words = shlex.split(command)
+    kept = []
+    while words:
+        word = words.pop(0)
+        if word == "-include" and words[0].endswith("/cmake_pch.hxx"):
+            words.pop(0)
+        elif word not in ("-Winvalid-pch", "-fpch-preprocess"):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def included(build):
@@ -43,35 +60,36 @@ def key(source, command, headers, cache={}):
     return digest.hexdigest()
 
 
-def check(source, build):
-    done = subprocess.run([TIDY, "--quiet", "-p", str(build), source], capture_output=True, text=True)
+def check(source):
+    done = subprocess.run([TIDY, "--quiet", "-p", str(COMMANDS), source], capture_output=True, text=True)
     return done.returncode, done.stdout.strip() or done.stderr.strip()
 
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     wanted = {str(pathlib.Path(file).resolve()) for file in sys.argv[2:]}
-    commands = {}
+    entries = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         source = os.path.normpath(os.path.join(entry["directory"], entry["file"]))
         relative = os.path.relpath(source, ROOT)
         if relative.split(os.sep)[0] in FOLDERS and (not wanted or source in wanted):
-            commands[source] = entry["command"]
+            entries[source] = entry | {"command": without_precompiled(entry["command"])}
+    CLEAN.mkdir(parents=True, exist_ok=True)
+    COMMANDS.mkdir(exist_ok=True)
+    (COMMANDS / "compile_commands.json").write_text(json.dumps(list(entries.values()), indent=1))
     headers = included(build)
-    clean = ROOT / "build" / "tidy-cache"
-    clean.mkdir(parents=True, exist_ok=True)
-    keys = {source: key(source, command, headers.get(source, [])) for source, command in commands.items()}
-    todo = [source for source in commands if not (clean / keys[source]).exists()]
+    keys = {source: key(source, entry["command"], headers.get(source, [])) for source, entry in entries.items()}
+    todo = [source for source in entries if not (CLEAN / keys[source]).exists()]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for source, (code, text) in zip(todo, pool.map(lambda source: check(source, build), todo)):
+        for source, (code, text) in zip(todo, pool.map(check, todo)):
             if code == 0:
-                (clean / keys[source]).touch()
+                (CLEAN / keys[source]).touch()
             else:
                 failed += 1
                 print(text, flush=True)
-    print(f"clang-tidy: {len(commands)} sources, {len(todo)} checked now, {failed} with findings")
-    return 1 if failed or not commands else 0
+    print(f"clang-tidy: {len(entries)} sources, {len(todo)} checked now, {failed} with findings")
+    return 1 if failed or not entries else 0
 
 
 if __name__ == "__main__":

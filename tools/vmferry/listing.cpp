@@ -86,14 +86,14 @@ void Listing::entry(unsigned depth, std::uint64_t offset, std::uint64_t length, 
     if (fields.empty())
         fmt::print("\n");
     else
-        print_fields(fields, field_indent + depth * 2, head.size());
+        print_fields(fields, field_indent + std::size_t{depth} * 2, head.size());
 }
 
 void Listing::text(unsigned depth, std::string_view lines) const {
     if (json_) return;
     while (!lines.empty()) {
         const auto end = lines.find('\n');
-        fmt::print("{:{}}{}\n", "", field_indent + depth * 2, lines.substr(0, end));
+        fmt::print("{:{}}{}\n", "", field_indent + std::size_t{depth} * 2, lines.substr(0, end));
         lines = end == std::string_view::npos ? std::string_view{} : lines.substr(end + 1);
     }
 }

@@ -70,7 +70,7 @@ CpuRow fpregs_row() {
 
 /// Sixteen pairs of quadwords inside QEMU's 512-bit registers.
 template <typename FieldOf>
-CpuRow vector_row(std::string field, std::string path, FieldOf) {
+CpuRow vector_row(const std::string& field, std::string path, FieldOf) {
     CpuRow row{.field = "vcpu." + field, .path = std::move(path)};
     // "env.xmm_regs[0]" holds _q_ZMMReg[0] and [1], "env.xmm_regs[1]" (the high halves of YMM) [2] and [3].
     row.read = [](const CpuRow& self, const Context&, const Section& from, Vcpu& to) -> Result<void> {
@@ -116,8 +116,8 @@ CpuRow mtrr_variable_row() {
 
 /// An MSR that QEMU sends as a subsection of its own, only when it differs from `normal`.
 template <typename FieldOf, std::uint64_t normal = 0>
-CpuRow msr_row(std::string field, std::string subsection_and_field, FieldOf) {
-    CpuRow row{.field = "vcpu." + field, .path = "+" + std::move(subsection_and_field)};
+CpuRow msr_row(const std::string& field, const std::string& subsection_and_field, FieldOf) {
+    CpuRow row{.field = "vcpu." + field, .path = "+" + subsection_and_field};
     row.absent = fmt::format("{}", normal);
     row.read = [](const CpuRow& self, const Context&, const Section& from, Vcpu& to) -> Result<void> {
         FieldOf{}(to) = normal;

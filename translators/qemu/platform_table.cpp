@@ -76,8 +76,8 @@ std::int64_t hpet_expiry(const Hpet& hpet, const HpetTimer& timer, std::int64_t 
 }
 
 template <typename FieldOf>
-Row<Hpet> hpet_row(std::string field, std::string path, FieldOf field_of) {
-    return scalar_row<Hpet>("hpet." + field, std::move(path), field_of);
+Row<Hpet> hpet_row(const std::string& field, std::string_view path, FieldOf field_of) {
+    return scalar_row<Hpet>("hpet." + field, path, field_of);
 }
 
 }  // namespace

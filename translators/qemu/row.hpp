@@ -54,8 +54,8 @@ Result<void> write_rows(const Table<Neutral>& table, const Context& context, con
 
 /// Row of one integer.
 template <typename Neutral, typename FieldOf>
-Row<Neutral> scalar_row(std::string field, std::string path, FieldOf) {
-    Row<Neutral> row{.field = std::move(field), .path = std::move(path)};
+Row<Neutral> scalar_row(std::string_view field, std::string_view path, FieldOf) {
+    Row<Neutral> row{.field = std::string(field), .path = std::string(path)};
     row.read = [](const Row<Neutral>& self, const Context&, const Section& from,
                   Neutral& to) -> Result<void> {
         VMFERRY_ASSIGN(const auto value, from.get(self.path));
@@ -71,8 +71,8 @@ Row<Neutral> scalar_row(std::string field, std::string path, FieldOf) {
 
 /// Row of an array of integers, element by element.
 template <typename Neutral, typename FieldOf>
-Row<Neutral> array_row(std::string field, std::string path, FieldOf) {
-    Row<Neutral> row{.field = std::move(field), .path = std::move(path)};
+Row<Neutral> array_row(std::string_view field, std::string_view path, FieldOf) {
+    Row<Neutral> row{.field = std::string(field), .path = std::string(path)};
     row.read = [](const Row<Neutral>& self, const Context&, const Section& from,
                   Neutral& to) -> Result<void> {
         auto& target = FieldOf{}(to);
@@ -94,18 +94,19 @@ Row<Neutral> array_row(std::string field, std::string path, FieldOf) {
 
 /// The field is written by a semantic translator, which `how` names; `field` is what of the machine it shows.
 template <typename Neutral>
-Row<Neutral> semantic(std::string path, std::string field, std::string how, Law law = Law::one_way) {
-    return {.field = std::move(field), .path = std::move(path), .law = law, .reason = std::move(how)};
+Row<Neutral> semantic(std::string_view path, std::string_view field, std::string_view how,
+                      Law law = Law::one_way) {
+    return {.field = std::string(field), .path = std::string(path), .law = law, .reason = std::string(how)};
 }
 /// A field of the machine that QEMU's sections have no place for.
 template <typename Neutral>
-Row<Neutral> no_place(std::string field, std::string why) {
-    return {.field = std::move(field), .path = {}, .law = Law::one_way, .reason = std::move(why)};
+Row<Neutral> no_place(std::string_view field, std::string_view why) {
+    return {.field = std::string(field), .path = {}, .law = Law::one_way, .reason = std::string(why)};
 }
 /// The field keeps what the template holds.
 template <typename Neutral>
-Row<Neutral> from_template(std::string path, std::string why) {
-    return {.field = "template", .path = std::move(path), .law = Law::one_way, .reason = std::move(why)};
+Row<Neutral> from_template(std::string_view path, std::string_view why) {
+    return {.field = "template", .path = std::string(path), .law = Law::one_way, .reason = std::string(why)};
 }
 
 /// The optional subsection `name` (version 1) holds these fields, or is absent when there are none.

@@ -91,9 +91,10 @@ ByteClaim claim_of(Place place) {
 /// Row of two members of equal width. `field_of` and `place_of` are captureless lambdas that return
 /// references.
 template <typename Neutral, typename Record, typename FieldOf, typename PlaceOf>
-RecordRow<Neutral, Record> exact_row(std::string field, std::string place, FieldOf, PlaceOf place_of) {
-    return {.field = std::move(field),
-            .place = std::move(place),
+RecordRow<Neutral, Record> exact_row(std::string_view field, std::string_view place, FieldOf,
+                                     PlaceOf place_of) {
+    return {.field = std::string(field),
+            .place = std::string(place),
             .law = Law::exact,
             .reason = {},
             .absent = {},
@@ -104,20 +105,22 @@ RecordRow<Neutral, Record> exact_row(std::string field, std::string place, Field
 
 /// A named ignore.
 template <typename Neutral, typename Record>
-RecordRow<Neutral, Record> ignore_row(std::string what, std::string place, ByteClaim bytes,
-                                      std::string reason) {
-    return {.field = std::move(what),
-            .place = std::move(place),
+RecordRow<Neutral, Record> ignore_row(std::string_view what, std::string_view place, ByteClaim bytes,
+                                      std::string_view reason) {
+    return {.field = std::string(what),
+            .place = std::string(place),
             .law = Law::one_way,
-            .reason = std::move(reason),
+            .reason = std::string(reason),
             .absent = {},
             .bytes = bytes};
 }
 
 /// A lambda that refers to a member, for exact_row.
+// NOLINTBEGIN(bugprone-macro-parentheses): a member's name cannot stand in parentheses.
 #define VMFERRY_MEMBER(path)   \
     [](auto& owner) -> auto& { \
         return owner.path;     \
     }
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace vmferry

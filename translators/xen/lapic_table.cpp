@@ -44,9 +44,8 @@ RegsRow page_array_row(std::string field, std::string name, FieldOf) {
                     for (std::size_t i = 0; i < Count; ++i) page_set(to, At + 16 * i, FieldOf{}(from)[i]);
                 }};
 }
-RegsRow ignored(std::string what, std::string name, ByteClaim bytes, std::string reason) {
-    return ignore_row<vmferry::Lapic, hvm_hw_lapic_regs>(std::move(what), "LAPIC_REGS." + name, bytes,
-                                                         std::move(reason));
+RegsRow ignored(std::string_view what, const std::string& name, ByteClaim bytes, std::string_view reason) {
+    return ignore_row<vmferry::Lapic, hvm_hw_lapic_regs>(what, "LAPIC_REGS." + name, bytes, reason);
 }
 
 RegsRow id_row() {

@@ -245,8 +245,8 @@ const RecordTable<Hpet, hvm_hw_hpet>& hpet_table() {
 #define HPET_FIELD(field, member)                                                        \
     exact_row<Hpet, hvm_hw_hpet>("hpet." #field, "HPET." #member, VMFERRY_MEMBER(field), \
                                  VMFERRY_MEMBER(member))
-        const auto reserved = [](std::string place, ByteClaim bytes) {
-            return ignore_row<Hpet, hvm_hw_hpet>("reserved", "HPET." + std::move(place), bytes,
+        const auto reserved = [](const std::string& place, ByteClaim bytes) {
+            return ignore_row<Hpet, hvm_hw_hpet>("reserved", "HPET." + place, bytes,
                                                  "reserved registers read as 0 (IA-PC HPET 1.0a, 2.3.1)");
         };
         RecordTable<Hpet, hvm_hw_hpet> rows = {

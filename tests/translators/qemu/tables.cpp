@@ -16,7 +16,6 @@ namespace vmferry {
 namespace {
 
 using qemu::Context;
-using qemu::Field;
 using qemu::Section;
 using qemu::Struct;
 
