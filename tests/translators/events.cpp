@@ -21,8 +21,8 @@ Vcpu with_event(Type type, std::uint8_t vector, bool has_error_code = false) {
     return vcpu;
 }
 
-Settled settle(Vcpu vcpu, Accel accel, std::array<Pic, 2> pic = {}) {
-    Settled result{std::move(vcpu), pic, {}};
+Settled settle(const Vcpu& vcpu, Accel accel, std::array<Pic, 2> pic = {}) {
+    Settled result{vcpu, pic, {}};
     settle_event(result.vcpu, 3, result.pic, accel, result.audit);
     return result;
 }
