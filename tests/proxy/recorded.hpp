@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "parsers/xen/stream_writer.hpp"
@@ -21,7 +22,7 @@ namespace vmferry::test {
 
 /// A file of captures/, unpacked.
 [[nodiscard]] inline Buffer load_capture(const std::string& name) {
-    auto file = InputFile::open(std::string(VMFERRY_SOURCE_DIR) + "/captures/" + name);
+    auto file = InputFile::open(fmt::format(VMFERRY_SOURCE_DIR "/captures/{}", name));
     REQUIRE(file.has_value());
     Buffer all, piece(1u << 20);
     for (;;) {

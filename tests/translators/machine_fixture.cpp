@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <zstd.h>
 
 #include "parsers/xen/record_header.hpp"
@@ -41,7 +42,7 @@ void collect(XenSource& source, const xen::Record& record, std::uint64_t offset)
 }  // namespace
 
 Buffer load_capture(const std::string& name) {
-    std::ifstream file(std::string(VMFERRY_SOURCE_DIR) + "/captures/" + name, std::ios::binary);
+    std::ifstream file(fmt::format(VMFERRY_SOURCE_DIR "/captures/{}", name), std::ios::binary);
     REQUIRE_MESSAGE(file, name);
     const std::string packed((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     Buffer out, chunk(1u << 20);

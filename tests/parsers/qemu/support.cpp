@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <zstd.h>
 
 #include "parsers/qemu/format.hpp"
@@ -79,7 +80,7 @@ Section section(std::uint32_t id, std::string idstr, std::uint32_t version, Stru
 }  // namespace
 
 Buffer load_capture(const std::string& name) {
-    std::ifstream in(std::string(VMFERRY_SOURCE_DIR) + "/captures/" + name, std::ios::binary);
+    std::ifstream in(fmt::format(VMFERRY_SOURCE_DIR "/captures/{}", name), std::ios::binary);
     if (!in) throw std::runtime_error("captures/" + name + " is missing");
     const std::vector<char> packed{std::istreambuf_iterator<char>(in), {}};
     ZSTD_DCtx* context = ZSTD_createDCtx();

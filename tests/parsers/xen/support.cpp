@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <zstd.h>
 
 #include "parsers/xen/describe.hpp"
@@ -168,7 +169,7 @@ BuiltStream build_stream(const StreamOptions& options) {
 }
 
 Buffer load_capture(const std::string& name) {
-    const auto path = std::string(VMFERRY_SOURCE_DIR) + "/captures/" + name;
+    const auto path = fmt::format(VMFERRY_SOURCE_DIR "/captures/{}", name);
     std::ifstream file(path, std::ios::binary);
     REQUIRE_MESSAGE(file.good(), path);
     const std::string packed{std::istreambuf_iterator<char>(file), {}};
