@@ -216,7 +216,7 @@ std::expected<void, DestinationQemu::RunFailure> DestinationQemu::run() {
     // What has happened to it while the source was waited for may not have been seen yet.
     (void)loop_.turn();
     if (process_ && process_->exited())
-        return std::unexpected(RunFailure{Ran::no, process_->exit_error("its life, before cont")});
+        return std::unexpected(RunFailure{Ran::no, process_->exit_error("process, before cont")});
     if (!qmp_->ready())
         return std::unexpected(RunFailure{
             Ran::no, explain({ErrorKind::environment, "QEMU", "cont", {}, 0, "no connection", {}})});

@@ -146,7 +146,7 @@ void QemuProcess::watch() {
     uv_poll_start(watcher_.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
         if (auto* self = static_cast<QemuProcess*>(handle->data)) {
             self->reap();
-            if (self->exited_ && self->alarm_on_exit_) self->loop_.raise(self->exit_error("its life"));
+            if (self->exited_ && self->alarm_on_exit_) self->loop_.raise(self->exit_error("process"));
         }
     });
 }

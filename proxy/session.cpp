@@ -83,6 +83,10 @@ SessionReport Session::run() {
             report_.error = doubt(*report_.error).error();
     }
     if (crossing_) report_.counters = crossing_->counters();
+    if (report_.error && report_.error->kind == ErrorKind::environment && directory_)
+        report_.notes.push_back(fmt::format(
+            "this happened while {}, with {:.1f} MiB of the source's stream taken",
+            session_state_name(report_.state), static_cast<double>(report_.counters.bytes_in) / (1 << 20)));
     if (directory_) (void)directory_->write_audit(report_.audit);
     if (report_.state < SessionState::in_doubt) abandon();
     if (qemu_) qemu_->let_go();  // its QMP socket serves one client at a time

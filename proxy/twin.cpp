@@ -72,7 +72,7 @@ Result<Twin> capture_twin(Loop& loop, const TwinRequest& request, const TimeLimi
     // A broken connection is seen before the exit that explains it.
     const Loop::Shield shield(loop);
     if (loop.wait({"twin", "its end", limits.qemu_last_words}, [&] { return process->exited(); }))
-        return std::unexpected(process->exit_error("its life"));
+        return std::unexpected(process->exit_error("process"));
     return result;
 }
 

@@ -52,7 +52,7 @@ TEST_CASE_FIXTURE(Fixture, "QEMU does not start") {
     }
     SUBCASE("it ends at once") {
         begins_with("echo no luck today >&2; exit 3");
-        CHECK(failure(whole).text() == "QEMU its life: ended with status 3; it said: no luck today");
+        CHECK(failure(whole).text() == "QEMU process: ended with status 3; it said: no luck today");
     }
     SUBCASE("it never opens its QMP socket") {
         destination.start_timeout = 2s;

@@ -1,5 +1,6 @@
 #include "tests/proxy/session_fixture.hpp"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <sstream>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sys/socket.h>
@@ -180,6 +182,11 @@ Error SessionFixture::failure(ScriptedSource::Script script) {
     CHECK(open_descriptors() == descriptors);
     if (!report.directory.empty()) CHECK(report.directory.starts_with(options.state_directory + "/ended/"));
     REQUIRE(report.error);
+    if (report.error->kind == ErrorKind::environment && !report.directory.empty()) {
+        const auto how_far = fmt::format("this happened while {}, with ", session_state_name(report.state));
+        CHECK(std::ranges::any_of(report.notes,
+                                  [&](const std::string& note) { return note.starts_with(how_far); }));
+    }
     return *report.error;
 }
 

@@ -27,6 +27,7 @@ CpuRow attributes_row(std::string field, std::string path, FieldOf) {
     return row;
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a member's name cannot stand in parentheses.
 #define SEGMENT(field, path)                                                                        \
     scalar_row<Vcpu>("vcpu." #field ".selector", path "|selector", VMFERRY_MEMBER(field.selector)), \
         scalar_row<Vcpu>("vcpu." #field ".base", path "|base", VMFERRY_MEMBER(field.base)),         \
@@ -39,6 +40,7 @@ CpuRow attributes_row(std::string field, std::string path, FieldOf) {
         scalar_row<Vcpu>("vcpu." #field ".limit", path "|limit", VMFERRY_MEMBER(field.limit)), \
         from_template<Vcpu>(path "|selector", "a descriptor table has none: 0"),               \
         from_template<Vcpu>(path "|flags", "a descriptor table has none: 0")
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// Index in env.fpregs of ST(i): TCG keeps the registers in physical order, KVM in the order of the stack (it
 /// copies the FXSAVE image).

@@ -35,6 +35,7 @@ Field vectors_field(std::string name, std::string vmsd, std::size_t first,
     std::vector<Struct> elements;
     for (const auto& value : values) {
         std::vector<Field> fields;
+        fields.reserve(Quads);
         for (std::size_t i = 0; i < Quads; ++i) fields.push_back(quad(quarter(first + i), value[i]));
         elements.push_back(record(vmsd, std::move(fields)));
     }
@@ -51,6 +52,7 @@ void write_bounds(const Vcpu& vcpu, const ExtendedState& extended, Section& cpu)
     if (any(extended.bound_low) || any(extended.bound_high) || extended.bndcfgu || extended.bndstatus ||
         vcpu.bndcfgs) {
         std::vector<Struct> registers;
+        registers.reserve(4);
         for (std::size_t i = 0; i < 4; ++i)
             registers.push_back(
                 record("bnd_regs", {quad("lb", extended.bound_low[i]), quad("ub", extended.bound_high[i])}));

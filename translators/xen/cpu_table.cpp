@@ -7,6 +7,7 @@ namespace {
 using Row = RecordRow<Vcpu, hvm_hw_cpu>;
 using Table = RecordTable<Vcpu, hvm_hw_cpu>;
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a member's name cannot stand in parentheses.
 /// Row of a register that has the same width on both sides; its name is the row's name.
 #define REGISTER(field, member) \
     exact_row<Vcpu, hvm_hw_cpu>("vcpu." #field, "CPU." #member, VMFERRY_MEMBER(field), VMFERRY_MEMBER(member))
@@ -20,6 +21,7 @@ using Table = RecordTable<Vcpu, hvm_hw_cpu>;
                                     VMFERRY_MEMBER(field.limit), VMFERRY_MEMBER(member##_limit)), \
         exact_row<Vcpu, hvm_hw_cpu>("vcpu." #field ".attributes", "CPU." #member "_arbytes",      \
                                     VMFERRY_MEMBER(field.attributes), VMFERRY_MEMBER(member##_arbytes))
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// A row inside the FXSAVE image at the start of the record.
 Row fxsave_row(const FxsaveRow& row) {
