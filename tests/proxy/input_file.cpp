@@ -13,10 +13,7 @@ namespace {
 
 struct TemporaryFile {
     std::string path = fmt::format("/tmp/vmferry-input-test-{}", ::getpid());
-    explicit TemporaryFile(Bytes content) {
-        std::ofstream(path, std::ios::binary)
-            .write(as_text(content).data(), static_cast<std::streamsize>(content.size()));
-    }
+    explicit TemporaryFile(Bytes content) { std::ofstream(path, std::ios::binary) << as_text(content); }
     ~TemporaryFile() { std::filesystem::remove(path); }
     TemporaryFile(const TemporaryFile&) = delete;
     TemporaryFile& operator=(const TemporaryFile&) = delete;

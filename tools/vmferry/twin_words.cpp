@@ -59,8 +59,9 @@ std::string null_drive(const Pairs& drive, std::uint64_t bytes) {
 }
 
 constexpr std::array<std::string_view, 4> dropped_flags{"-S", "-daemonize", "-s", "-nographic"};
-constexpr std::array<std::string_view, 9> dropped_options{
-    "-incoming", "-qmp", "-qmp-pretty", "-monitor", "-mon", "-pidfile", "-gdb", "-D", "-spice"};
+constexpr std::array<std::string_view, 11> dropped_options{"-incoming", "-qmp",     "-qmp-pretty", "-monitor",
+                                                           "-mon",      "-pidfile", "-gdb",        "-D",
+                                                           "-spice",    "-display", "-vnc"};
 constexpr std::array<std::string_view, 12> images{"-hda",   "-hdb",    "-hdc",      "-hdd",
                                                   "-cdrom", "-fda",    "-fdb",      "-mtdblock",
                                                   "-sd",    "-pflash", "-blockdev", "-nic"};
@@ -108,8 +109,6 @@ Result<std::vector<std::string>> twin_words(Loop& loop, const std::vector<std::s
             const auto& value = words[++at];
             out.insert(out.end(),
                        {option, value == "none" || value.starts_with("chardev:") ? value : "null"});
-        } else if ((option == "-display" || option == "-vnc") && has_value) {
-            ++at;
         } else {
             out.push_back(words[at]);
         }
