@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -42,6 +43,7 @@ sockaddr_in loopback(std::uint16_t port) {
 
 Result<int> accept_one(std::uint16_t port) {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0) return environment_error("socket", "making one", "no");
     const int on = 1;
     ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     const auto address = loopback(port);
@@ -59,6 +61,7 @@ Result<int> connect_to(std::uint16_t port) {
     const auto address = loopback(port);
     for (int attempt = 0; attempt < 1000; ++attempt) {
         const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) return environment_error("socket", "making one", "no");
         if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
         ::close(fd);
         ::usleep(10'000);
@@ -171,5 +174,10 @@ int run(int argc, char** argv) {
 }  // namespace vmferry::bench
 
 int main(int argc, char** argv) {
-    return vmferry::bench::run(argc, argv);
+    try {
+        return vmferry::bench::run(argc, argv);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "page_path: %s\n", error.what());
+        return 4;
+    }
 }
