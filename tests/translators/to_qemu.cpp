@@ -13,13 +13,14 @@ namespace vmferry {
 namespace {
 
 using test::Crossing;
+using test::signed_value;
 using test::value;
 
 void set_register(hvm_hw_lapic_regs& page, std::size_t at, std::uint32_t to) {
     std::memcpy(page.data + at, &to, sizeof to);
 }
 constexpr std::size_t lapic_id = 0x20, lapic_ldr = 0xD0, lapic_lvtt = 0x320, lapic_tmict = 0x380;
-constexpr std::uint32_t tsc_deadline_mode = 0x400EC;
+constexpr std::uint32_t one_shot_mode = 0xEC, periodic_mode = 0x200EC, tsc_deadline_mode = 0x400EC;
 
 bool refuses(Crossing& guest, std::string_view rule) {
     const auto image = guest.run();
@@ -54,6 +55,33 @@ TEST_CASE("the recorded guest as it is") {
         CHECK(value(image.tree, "apic", "id", 2) == 2);
         const auto between = guest.plan.fillers.empty() ? 1 : guest.plan.fillers.front().apic_id;
         if (accel == Accel::tcg) CHECK(value(image.tree, "apic", "id", between) == between);
+    }
+}
+
+TEST_CASE("LAPIC timer: one-shot is due at once, periodic has its whole period before it") {
+    constexpr std::uint32_t count = 62500;  // 10 ms of Xen's 100 MHz divided by 16
+    struct Row {
+        std::uint32_t mode, count;
+        std::int64_t ahead;
+        bool armed;
+    };
+    for (const auto& [mode, initial, ahead, armed] :
+         {Row{one_shot_mode, count, 0, true}, Row{periodic_mode, count, 10'000'000, true},
+          Row{one_shot_mode, 0, 0, false}, Row{one_shot_mode | 0x10000, count, 0, false}}) {
+        Crossing guest;
+        auto& page = guest.record<hvm_hw_lapic_regs>(1);
+        set_register(page, lapic_lvtt, mode);
+        set_register(page, lapic_tmict, initial);
+        guest.record<xen::Lapic>(1).base.timer_divisor = 16;
+        const auto image = guest.good();
+        const auto at = [&image](const char* path) { return signed_value(image.tree, "apic", path, 2); };
+        const auto now = signed_value(image.tree, "timer", "cpu_clock_offset");
+        CHECK(at("timer_expiry") == (armed ? now + ahead : -1));
+        CHECK(at("next_time") == (armed ? now + ahead : 0));
+        // The present count that the guest reads: over, or not yet begun.
+        const auto tick = std::int64_t{1} << at("count_shift");
+        CHECK(at("initial_count_load_time") ==
+              (armed ? now + ahead - (at("initial_count") + 1) * tick : now));
     }
 }
 

@@ -62,7 +62,11 @@ ApicRow expiry_row() {
     row.write = [](const ApicRow&, const Context& context, const Lapic& from, Section& to) -> Result<void> {
         const auto now = context.virtual_clock_ns;
         const auto at = from.expiry_ns ? now + *from.expiry_ns : timer_off;
-        VMFERRY_TRY(to.set("initial_count_load_time", static_cast<std::uint64_t>(now)));
+        // The whole count runs from here to the expiry: what the guest reads as the present count follows
+        // from it, and whether a one-shot timer that has fired is over.
+        const auto loaded =
+            from.expiry_ns ? at - (std::int64_t{from.initial_count} + 1) * std::int64_t{from.divider} : now;
+        VMFERRY_TRY(to.set("initial_count_load_time", static_cast<std::uint64_t>(loaded)));
         VMFERRY_TRY(to.set("next_time", static_cast<std::uint64_t>(from.expiry_ns ? at : 0)));
         return to.set("timer_expiry", static_cast<std::uint64_t>(at));
     };
@@ -122,7 +126,8 @@ const Table<Lapic>& apic_table() {
             REGISTER(divide_configuration, "divide_conf"),
             divider_row(),
             REGISTER(initial_count, "initial_count"),
-            semantic<Lapic>("initial_count_load_time", "lapic.expiry_ns", "the instant"),
+            semantic<Lapic>("initial_count_load_time", "lapic.expiry_ns",
+                            "one whole count before timer_expiry"),
             semantic<Lapic>("next_time", "lapic.expiry_ns", "as timer_expiry"),
             expiry_row(),
             sipi_row(),

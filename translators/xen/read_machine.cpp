@@ -96,13 +96,20 @@ Result<void> check_instances(const HvmContext& context, unsigned vcpus) {
     return {};
 }
 
-/// What the timer was doing. Xen starts it anew with the full count when it loads, and so do we: the record
-/// does not hold the present count.
+/// What the timer was doing. The record does not hold the present count. Xen starts the whole count anew when
+/// it loads; a periodic timer does so here too. A one-shot timer is taken as due: an interrupt that comes
+/// early is looked at and the timer armed again, one that comes late can do harm. A Linux guest sleeps for up
+/// to 2.09 s while its clock is the PM timer, which wraps around after 4.69 s; with the whole count on top of
+/// what it had slept it may find most of the range gone. Linux 6.12 was seen to stand still then, its clock
+/// going round and round between two wraps.
 void settle_lapic_timer(vmferry::Lapic& lapic) {
     lapic.clock_hz = lapic_clock_hz;
-    const bool deadline = (lapic.lvt[0] >> 17 & 3) == 2;
-    if (!deadline && lapic.initial_count != 0)
-        lapic.expiry_ns = static_cast<std::int64_t>(std::uint64_t{lapic.initial_count} * lapic.divider * 10);
+    const auto mode = lapic.lvt[0] >> 17 & 3;
+    constexpr std::uint32_t periodic = 1, deadline = 2;
+    if (mode == deadline || lapic.initial_count == 0) return;
+    lapic.expiry_ns = mode == periodic
+                          ? static_cast<std::int64_t>(std::uint64_t{lapic.initial_count} * lapic.divider * 10)
+                          : 0;
 }
 
 /// The area with what is wrong in it at its place in the stream.
