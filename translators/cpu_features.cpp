@@ -99,7 +99,7 @@ constexpr Dispensable dispensables[] = {
     {leaf1_ecx, 27, platform},       // OSXSAVE mirrors CR4
     {leaf1_ecx, 31, platform},       // hypervisor present
     {leaf1_edx, 9, platform},        // APIC enabled, mirrors the APIC base MSR
-    {leaf1_edx, 22, thermal},        // ACPI: clock modulation by MSR; Xen shows it on Intel, KVM never does
+    {leaf1_edx, 22, thermal},        // ACPI: clock modulation by MSR, which Xen has for no HVM guest
     {leaf1_edx, 28, topology},       // HTT
     {leaf6_eax, 2, hint},            // ARAT: the timer keeps running in C states
     {leaf6_eax, 0, thermal},

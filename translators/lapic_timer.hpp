@@ -11,8 +11,8 @@ namespace vmferry {
 inline constexpr std::uint64_t qemu_lapic_clock_hz = 1'000'000'000;
 
 /// Makes the timer run as nearly as it can at the rate that the guest measured.
-///   one-shot      the next expiry is exact. Later ones: the largest divider that is not slower than the
-///   guest's count
+///   one-shot      the next expiry stays as it is. Later ones: the largest divider that is not slower than
+///                 the guest's count
 ///                 (128 ns instead of 160 ns for the usual divider 16), so that they come early and the
 ///                 guest, seeing that nothing is due yet, arms again. Under TCG the divider that counts is
 ///                 apart from TDCR, and the guest keeps seeing its own; KVM takes it from TDCR.

@@ -175,7 +175,7 @@ TEST_CASE("cpu: hints may be missing, and more is reported") {
     bits(facts, 7, ebx) &= ~(1u << 9);   // ERMS
     bits(facts, 1, ecx) &= ~(1u << 21);  // x2APIC
     REQUIRE((bits(facts, 1, edx) & 1u << 22) != 0);
-    bits(facts, 1, edx) &= ~(1u << 22);  // ACPI, which KVM never shows
+    bits(facts, 1, edx) &= ~(1u << 22);  // ACPI, which KVM does not show
     bits(facts, 7, ecx) |= 1u << 16;     // LA57
     const auto audit = checked(policy, facts);
     CHECK_FALSE(audit.refused());
