@@ -93,6 +93,6 @@ fi
 step format format
 step tidy python3 tools/lint/tidy.py build/release
 step build-asan tools/build.sh asan unit_tests && step unit-asan unit asan
-step end-to-end python3 tests/tools/run.py build/release/vmferry
+step end-to-end python3 tests/run.py tools build/release/vmferry
 step demo tools/demo.sh
 finish

@@ -1,13 +1,9 @@
 """Taking guests from a source that speaks as xl does: over TCP (`serve`) and on stdin and stdout (the name xl)."""
-import json
 import os
-import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import unittest
 
@@ -15,91 +11,8 @@ import captures
 import ticks
 import xl
 from qmp import Qmp
-from replay import VMFERRY, unpack, wait_for
-
-
-def gone(pid):
-    """Ended; who inherited it may not have taken notice yet."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-class Host:
-    """A destination host: a configuration directory, its guests' disks and consoles, and its sessions."""
-
-    def __init__(self, guest):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vmferry-host-"))
-        (self.folder / "guests").mkdir()
-        allow = ", ".join(f'"{rule}"' for rule in guest.allow)
-        text = f'accel = "tcg"\nserial = "file:{self.folder}/{{name}}.console"\nallow = [{allow}]\n' \
-               f'state_directory = "{self.folder}/state"\n'
-        if guest.disk:
-            text += f'[disk]\nhda = "{self.folder}/{{name}}.disk,format=raw"\n'
-        if guest.network:
-            text += f'[nic]\n0 = "{guest.netdev}"\n'
-        (self.folder / "destination.toml").write_text(text)
-        self.guest = guest
-
-    def expect(self, name, settings=""):
-        (self.folder / "guests" / f"{name}.toml").write_text(settings)
-        if self.guest.disk:
-            unpack(self.guest.disk, self.folder / f"{name}.disk")
-
-    def console(self, name):
-        return self.folder / f"{name}.console"
-
-    def sessions(self):
-        done = subprocess.run([VMFERRY, "sessions", "--json", "--state-dir", self.folder / "state"],
-                              stdout=subprocess.PIPE, check=True)
-        return json.loads(done.stdout)["sessions"]
-
-    def resolve(self, session, what):
-        return subprocess.run([VMFERRY, "resolve", session, what, "--state-dir", self.folder / "state"],
-                              capture_output=True, text=True)
-
-    def end(self, session):
-        """Ends the QEMU of a session that is over on the wire."""
-        Qmp(session["qmp"]).quit()
-        wait_for(lambda: gone(session["qemu_pid"]), 10, "QEMU's end")
-
-    def close(self):
-        for session in self.sessions():
-            if session["qemu_alive"]:
-                os.kill(session["qemu_pid"], signal.SIGKILL)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class Server:
-    """`vmferry serve` and the lines that it prints."""
-
-    def __init__(self, host, *options):
-        self.process = subprocess.Popen([VMFERRY, "serve", "--xl-listen", "tcp:127.0.0.1:0", "--config", str(host.folder),
-                                         "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.lines = []
-        first = json.loads(self.process.stdout.readline())
-        self.port = first["port"]
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(json.loads(line))
-
-    def ends(self):
-        return [line for line in self.lines if line.get("event") == "over"]
-
-    def migrate(self, stream):
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            return xl.Source.over(connection).migrate(stream)
-
-    def close(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
-        self.reader.join(timeout=5)
-        self.process.stdout.close()
-        return self.process.returncode
+from replay import VMFERRY, wait_for
+from serving import Destination, Server, gone
 
 
 class Receive(unittest.TestCase):
@@ -110,7 +23,7 @@ class Receive(unittest.TestCase):
         cls.name = re.search(rb'"name": "([^"]+)"', cls.stream[:4096])[1].decode()
 
     def setUp(self):
-        self.host = Host(self.guest)
+        self.host = Destination.of(self.guest)
         self.addCleanup(self.host.close)
 
     def server(self, *options):
