@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# tools/test.sh [--quick]: everything that has to hold. Ends with the line "N passed, M failed" and exits 0 only if M = 0.
+# tools/test.sh [--quick|--matrix]: everything that has to hold. Ends with the line "N passed, M failed" and exits 0 only if M = 0.
 #
 #     (none)    release build, unit tests, format, clang-tidy, unit tests under ASan and UBSan, end-to-end tests with a
-#               real QEMU, the demo
+#               real QEMU, the demo, crossings from a real Xen host (the test bed's)
 #     --quick   release build, unit tests, a short demo: within 5 minutes
+#     --matrix  release build, then guests × devices × hosts in the test bed: an hour; writes docs/matrix.md
 #
 # The steps that compute keep all processors busy; those that watch clocks (end-to-end, demo) then run alone.
 # Each step's output stands in build/test-logs/STEP.log; of a step that fails, its end is shown.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-quick=false
-case "${1:-}" in
-  --quick) quick=true ;;
-  "") ;;
-  *) echo "usage: tools/test.sh [--quick]" >&2; exit 2 ;;
+mode=${1:-}
+case "$mode" in
+  "" | --quick | --matrix) ;;
+  *) echo "usage: tools/test.sh [--quick|--matrix]" >&2; exit 2 ;;
 esac
 logs=build/test-logs
 rm -rf "$logs"
@@ -85,8 +85,12 @@ format() {
 
 step install tools/install-deps.sh || finish
 step build tools/build.sh release || finish
+if [ "$mode" = --matrix ]; then
+  step matrix python3 tests/e2e/matrix.py build/release/vmferry --document docs/matrix.md
+  finish
+fi
 step unit unit release
-if $quick; then
+if [ "$mode" = --quick ]; then
   step demo tools/demo.sh --short
   finish
 fi
@@ -94,5 +98,6 @@ step format format
 step tidy python3 tools/lint/tidy.py build/release
 step build-asan tools/build.sh asan unit_tests && step unit-asan unit asan
 step end-to-end python3 tests/run.py tools build/release/vmferry
+step test-bed python3 tests/run.py e2e build/release/vmferry
 step demo tools/demo.sh
 finish

@@ -82,7 +82,8 @@ void check_cpu_state(const Vcpu& vcpu, unsigned number, const xen::CpuidPolicy& 
             audit.violated("cpu-state", fmt::format("vCPU {}: XCR0 is {:#x}, of which {:#x} {}", number, xcr0,
                                                     outside, of));
     };
-    if (!policy.empty()) complain(xcr0 & ~policy_xcr0(policy), "is not in the CPUID policy");
+    // XCR0[0] is always 1, from reset on, whatever CPUID offers (SDM vol. 1, 13.3).
+    if (!policy.empty()) complain(xcr0 & ~(policy_xcr0(policy) | xstate::x87), "is not in the CPUID policy");
     complain(xcr0 & ~xstate::known, "has no place in QEMU's state");
     if (accel == Accel::tcg) complain(xcr0 & xstate::known & ~tcg_xstate, "is not implemented by TCG");
 }

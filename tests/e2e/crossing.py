@@ -1,88 +1,74 @@
-"""What the tests of a crossing from Xen have in common: one host, one guest that is saved once and restored for each test,
-a destination on this machine, and looks at both ends."""
-import os
+"""One crossing from a Xen host: a destination, `vmferry serve` there, the wire between, and looks at both ends.
+
+    with crossing(name, xen, guest) as c:
+        c.arrive(...)             the destination expects the guest
+        c.migrate()               `xl migrate` in the background
+        c.xl_ended()              its exit code and words
+        c.runs_only_in_qemu()     or c.runs_only_in_xen()
+"""
+import contextlib
 import shutil
 import time
-import unittest
 
 import evidence
 import ticks
-from qmp import Qmp
-from replay import VMFERRY, wait_for
-from serving import Destination, Server, gone
+from local_destination import LocalDestination
+from replay import wait_for
 from wire import Wire
-from xen_host import STATE, XenGuest, XenHost
+from xen_host import STATE
 
 # The guests ping 192.168.77.1.
 NETDEV = "user,net=192.168.77.0/24,host=192.168.77.1"
 MIGRATE_LOG = f"{STATE}/migrate.xl"
-MIGRATE_SECONDS = 600
+MIGRATE_SECONDS = 300
 
 
-class FromXen(unittest.TestCase):
-    """`host_name`, `guest`, `allow` may be set by a subclass."""
-    host_name = "xen-4.17"
-    guest = XenGuest()
-    allow = ()
-    files = ()
+@contextlib.contextmanager
+def crossing(name, xen, guest, destination=LocalDestination):
+    """When what is done within fails, a folder with everything that may explain it stays, see evidence.py."""
+    one = None
 
-    @classmethod
-    def setUpClass(cls):
-        cls.xen = XenHost(cls.host_name, VMFERRY, cls.files)
-        if not os.environ.get("VMFERRY_KEEP_HOSTS"):
-            cls.addClassCleanup(cls.xen.machine.down)
-        cls.prepare()
+    def collect(folder):
+        xen.evidence(guest, folder)
+        one.destination_evidence()
 
-    @classmethod
-    def prepare(cls):
-        """Boots the guest and saves it, unless a host that was kept has done so already."""
-        if cls.xen.run(f"test -f {cls.guest.saved}").code == 0:
-            return
-        cls.xen.create(cls.guest)
-        cls.xen.wait_tick(cls.guest, 3)
-        cls.xen.save(cls.guest)
+    with evidence.collected(name, collect) as folder:
+        one = Crossing(xen, guest, folder, destination)
+        with one.closing:
+            yield one
 
-    def setUp(self):
-        """The guest runs under Xen: as the last test left it, or restored."""
-        if self.guest.name in self.xen.domains():
-            try:
-                self.xen.goes_on(self.guest, 1)
-                return
-            except ticks.Failed:
-                self.xen.destroy(self.guest)
-        self.xen.restore(self.guest)
-        self.xen.goes_on(self.guest, 1)
 
-    def recorded(self):
-        """A folder for this test, left behind with all evidence when it fails."""
-        return evidence.collected(self.id().split(".", 1)[1], self.collect)
+class Crossing:
+    def __init__(self, xen, guest, folder, destination):
+        self.xen, self.guest, self.folder, self.kind = xen, guest, folder, destination
+        self.closing = contextlib.ExitStack()
+        self.destination = self.server = self.wire = None
 
-    def collect(self, folder):
-        self.xen.evidence(self.guest, folder)
-        destination = getattr(self, "destination", None)
-        if destination:
-            shutil.copytree(destination.folder, folder / "destination", dirs_exist_ok=True,
-                            ignore=lambda _, names: [name for name in names if name.endswith(".disk") or "qmp" in name])
-        if getattr(self, "server", None):
-            (folder / "serve.json").write_text("\n".join(map(str, self.server.lines)))
-
-    # -- the destination
-
-    def arrive(self, *options, allow=None, disk=True, points=(), folder=None):
-        """A destination that expects the guest, `vmferry serve` there, and the wire to it."""
-        self.destination = Destination(disk, NETDEV if self.guest.nic else "", self.allow if allow is None else allow)
-        self.addCleanup(self.destination.close)
+    def expect(self, allow=(), disk=True):
+        """A destination that expects the guest. `disk`: it has one for it; fresh, as the guest reads only what it wrote."""
+        self.destination = self.kind(disk and self.guest.disk_mib > 0, NETDEV if self.guest.nic else "", allow)
+        # The evidence is copied before that is closed, even when the crossing fails: see destination_evidence.
+        self.closing.callback(self.destination.close)
+        self.closing.push(lambda kind, *_: self.destination_evidence() if kind else None)
         self.destination.expect(self.guest.name)
         if disk and self.guest.disk_mib:
-            with open(self.destination.disk(self.guest.name), "wb") as image:
-                image.truncate(self.guest.disk_mib << 20)
-        self.server = Server(self.destination, *options)
-        self.addCleanup(self.server.close)
-        self.wire = Wire(self.server.port, folder, points)
-        self.addCleanup(self.wire.close)
+            self.destination.make_disk(self.guest.name, self.guest.disk_mib << 20)
+
+    def arrive(self, *options, allow=(), disk=True, points=()):
+        """expect(), and `vmferry serve` with these options at the end of a wire that has these points."""
+        self.expect(allow, disk)
+        self.server = self.closing.enter_context(contextlib.closing(self.destination.serve(*options)))
+        self.wire = self.closing.enter_context(contextlib.closing(Wire(self.server.port, self.folder, points)))
+
+    def destination_evidence(self):
+        if self.destination and not (self.folder / "destination").exists():
+            self.destination.evidence(self.folder / "destination")
+        if self.server:
+            (self.folder / "serve.json").write_text("\n".join(map(str, self.server.lines)))
 
     def migrate(self):
         """`xl migrate` in the background, through the wire."""
+        # Longer than socat's own half a second: the answer to the last message may take its time.
         self.xen.machine.start(f"xl migrate -s '' {self.guest.name} 'socat -t 60 - TCP:10.0.2.2:{self.wire.port}'", MIGRATE_LOG)
 
     def xl_ended(self, timeout=MIGRATE_SECONDS):
@@ -102,43 +88,57 @@ class FromXen(unittest.TestCase):
         wait_for(self.server.ends, 60, "the session's report")
         return self.server.ends()[-1]
 
+    # -- what xl says
+
+    def crossed(self):
+        code, words = self.xl_ended()
+        if code != 0 or "Migration successful" not in words:
+            refusal = self.server.ends()[-1]["error"] if self.server and self.server.ends() else None
+            raise ticks.Failed(f"xl migrate ended with {code}: {words}\nvmferry: {refusal and refusal['text']}")
+
+    def resumed(self):
+        """xl says that it keeps the guest."""
+        code, words = self.xl_ended()
+        if code == 0 or "resuming at sender" not in words:
+            raise ticks.Failed(f"xl migrate ended with {code}, where it should have resumed its guest: {words}")
+
     # -- who runs
 
     def runs_only_in_xen(self):
         self.not_in_qemu()
-        self.xen.goes_on(self.guest)
-        self.assertEqual(list(self.xen.domains()), [self.guest.name])
+        self.guest.goes_on(self.xen)
+        domains = list(self.xen.domains())
+        if domains != [self.guest.name]:
+            raise ticks.Failed(f"domains under Xen: {domains}, where {self.guest.name} should be alone")
         self.not_in_qemu()
 
     def not_in_qemu(self):
         """No QEMU of any session has run the guest, nor does one."""
         for session in self.destination.sessions():
-            if session["qemu_alive"]:
-                self.assertEqual(self.status(session), "inmigrate")
-        console = self.destination.console(self.guest.name)
-        self.assertEqual(console.read_bytes() if console.exists() else b"", b"")
-
-    def status(self, session):
-        qmp = Qmp(session["qmp"])
-        try:
-            return qmp("query-status")["status"]
-        finally:
-            qmp.close()
+            if session["qemu_alive"] and (status := self.destination.status(session)) != "inmigrate":
+                raise ticks.Failed(f"the guest is {status} in QEMU")
+        if printed := self.destination.printed(self.guest.name):
+            raise ticks.Failed(f"the guest has run in QEMU: {printed[:200]!r}")
 
     def runs_only_in_qemu(self, count=8):
-        """The domain is gone, and the guest's next tick comes from QEMU. Returns the judge."""
-        last = self.xen.last_tick(self.guest)
-        self.assertIsNotNone(last)
-        judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk_mib),
-                            bool(self.guest.nic), last.up)
-        console = ticks.Console(self.destination.console(self.guest.name), judge, show=print)
-        try:
-            console.follow(count, 60)
-        finally:
-            console.close()
+        """The domain is gone, and the guest's next words come from QEMU. Returns what it showed, in words."""
+        words = self.guest.follow(self.xen, self.destination, count)
         wait_for(lambda: self.xen.domains() == {}, 120, "the end of the domain under Xen")
-        return judge
+        session, = self.destination.sessions()
+        if (status := self.destination.status(session)) != "running":
+            raise ticks.Failed(f"the guest is {status} in QEMU")
+        return words
 
-    def ended(self, pid):
-        wait_for(lambda: gone(pid), 30, f"the end of process {pid}")
+    def end(self):
+        """Ends the guest that runs in QEMU."""
+        session, = self.destination.sessions()
+        self.destination.end(session)
 
+    def destination_disappears(self, pid):
+        wait_for(lambda: self.destination.gone(pid), 30, f"the end of process {pid}")
+
+
+def copy_state(source, target):
+    """A destination's files without disks and sockets."""
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True,
+                    ignore=lambda folder, names: [name for name in names if name.endswith(".disk") or name.startswith("qmp")])

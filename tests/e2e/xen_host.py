@@ -1,57 +1,12 @@
 """A Xen host of the test bed and the guests on it, as the tests need them."""
-import dataclasses
 import pathlib
 import tempfile
-import time
 
 import linux_guest
-import ticks
+import xen_guests
 from machine import Machine, vmferry_payload
 
-GUESTS = "/testbed/guests"  # kernels and initrds
-STATE = "/root"  # disks, logs, saved guests
-
-
-@dataclasses.dataclass(frozen=True)
-class XenGuest:
-    """A guest under xl. `disk_mib` 0: no disk. `nic`: a model, or empty."""
-    name: str = "g1"
-    kernel: str = "vmlinuz"
-    ramdisk: str = "initrd"
-    command_line: str = linux_guest.COMMAND_LINE
-    memory_mib: int = 96
-    vcpus: int = 1
-    vga: str = "cirrus"
-    disk_mib: int = 16
-    nic: str = "e1000"
-    extra: str = ""  # further lines of the configuration
-
-    @property
-    def log(self):
-        return f"{STATE}/{self.name}.log"
-
-    @property
-    def disk(self):
-        return f"{STATE}/{self.name}.disk"
-
-    @property
-    def saved(self):
-        return f"{STATE}/{self.name}.saved"
-
-    def config(self):
-        """The text of its xl.cfg."""
-        lines = [f'name="{self.name}"', 'type="hvm"', f"memory={self.memory_mib}", f"vcpus={self.vcpus}",
-                 f'kernel="{GUESTS}/{self.kernel}"', f'cmdline="{self.command_line}"', "xen_platform_pci=0", "hpet=0",
-                 f'vga="{self.vga}"', f"videoram={16 if self.vga == 'stdvga' else 8}", "vnc=0", "sdl=0", "usb=0",
-                 f'serial="file:{self.log}"', 'on_crash="preserve"']
-        if self.ramdisk:
-            lines.append(f'ramdisk="{GUESTS}/{self.ramdisk}"')
-        if self.disk_mib:
-            # Nothing here answers to hotplug scripts of phy.
-            lines.append(f'disk=["format=raw,backendtype=qdisk,vdev=hda,access=rw,target={self.disk}"]')
-        if self.nic:
-            lines.append(f'vif=["type=ioemu,model={self.nic},mac=00:16:3e:11:22:33,bridge=xenbr0"]')
-        return "\n".join([*lines, self.extra]) + "\n"
+STATE = xen_guests.STATE
 
 
 class XenHost:
@@ -70,6 +25,7 @@ class XenHost:
             self.machine.up(folder, say)
 
     def run(self, command, timeout=300):
+        """See Machine.run."""
         return self.machine.run(command, timeout=timeout)
 
     def create(self, guest):
@@ -92,48 +48,15 @@ class XenHost:
     def destroy(self, guest):
         self.run(f"xl destroy {guest.name}")
 
+    def printed(self, guest):
+        """What the guest has written to its serial port here since it was created or restored."""
+        return self.run(f"cat {guest.log} 2>/dev/null").text
+
     def domains(self):
         """Name → state letters, of all but dom0."""
         lines = self.run("xl list").check().text.splitlines()[1:]
         rows = [line.split() for line in lines]
         return {row[0]: row[4] for row in rows if row[0] != "Domain-0"}
-
-    def last_tick(self, guest):
-        """The last whole tick that it printed here, or None."""
-        text = self.run(f"tail -c 2000 {guest.log} 2>/dev/null").text
-        whole = text[:text.rfind("\n") + 1]
-        matches = [ticks.TICK.search(line) for line in whole.splitlines()]
-        found = [match for match in matches if match]
-        return ticks.Tick(found[-1], time.monotonic()) if found else None
-
-    def wait_tick(self, guest, number, timeout=600):
-        """Waits for that tick and returns the last one."""
-        deadline = time.monotonic() + timeout
-        while True:
-            tick = self.last_tick(guest)
-            if tick and tick.number >= number:
-                return tick
-            if time.monotonic() > deadline:
-                raise ticks.Failed(f"{guest.name} did not reach tick {number} within {timeout} s under Xen; the last was "
-                                   f"{tick.number if tick else 'none'}")
-            time.sleep(1)
-
-    def goes_on(self, guest, more=2):
-        """The guest ticks here: `more` further lines, with the same sum and its disk alive. Raises ticks.Failed."""
-        before = self.last_tick(guest)
-        after = self.wait_tick(guest, (before.number if before else 0) + more, timeout=180)
-        if before and (after.sum, after.disk_hash) != (before.sum, before.disk_hash):
-            raise ticks.Failed(f"under Xen, after tick {before.number}: sum {after.sum}, disk {after.disk_hash}; they were "
-                               f"{before.sum}, {before.disk_hash}")
-        return after
-
-    def stands_still(self, guest, seconds=6):
-        """No tick for some seconds. Raises ticks.Failed."""
-        before = self.last_tick(guest)
-        time.sleep(seconds)
-        after = self.last_tick(guest)
-        if (before and before.number) != (after and after.number):
-            raise ticks.Failed(f"{guest.name} runs under Xen: tick {after.number} came")
 
     def evidence(self, guest, folder):
         """Everything on this side that may explain a failure, as files in `folder`."""

@@ -11,9 +11,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 MODULES = ("ata_piix", "ahci", "sd_mod", "e1000", "8139cp", "8139too", "virtio_pci", "virtio_blk", "virtio_net", "uhci_hcd",
            "usbhid", "hid_generic")
 # nopv: without Xen's and KVM's paravirtual clocks. init_on_free: free pages are zero, which keeps recordings small.
-# noxsave: what a nested Xen here shows of XSAVE it does not save.
-COMMAND_LINE = ("console=ttyS0 earlyprintk=serial nopv xen_nopv xen_emul_unplug=never mitigations=off noxsave "
-                "init_on_free=1")
+COMMAND_LINE = "console=ttyS0 earlyprintk=serial nopv xen_nopv xen_emul_unplug=never mitigations=off init_on_free=1"
 
 
 def build(image):

@@ -103,17 +103,18 @@ class Judge:
             raise Failed(f"tick {tick.number}: date={tick.date} runs backwards from {self.ticks[-1].date}")
         self.ticks.append(tick)
 
-    def pace(self):
-        """(host seconds, guest `up` seconds, guest `date` seconds) between the second and the last tick: the first
-        one's clocks may have been read before the guest was stopped."""
-        first, last = self.ticks[1], self.ticks[-1]
+    def pace(self, since=1):
+        """(host seconds, guest `up` seconds, guest `date` seconds) between the tick with this index and the last one. The
+        first one's clocks may have been read before the guest was stopped."""
+        first, last = self.ticks[since], self.ticks[-1]
         return last.at - first.at, last.up - first.up, last.date - first.date
 
-    def verdict(self, count):
-        """Raises Failed unless `count` ticks came and the clocks kept the host's pace."""
+    def verdict(self, count, since=1):
+        """Raises Failed unless `count` ticks came and the clocks kept the host's pace from the tick with index `since`
+        on."""
         if len(self.ticks) < max(count, 3):
             raise Failed(f"only {len(self.ticks)} of {max(count, 3)} ticks")
-        host, up, date = self.pace()
+        host, up, date = self.pace(since)
         if abs(up - host) > PACE * host + READING:
             raise Failed(f"up advanced {up:.2f} s in {host:.2f} s of the host")
         if abs(date - host) > PACE * host + READING + DATE_STEP:

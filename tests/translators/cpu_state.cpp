@@ -64,6 +64,20 @@ TEST_CASE("no XSAVE in use and no record: the state after reset") {
     CHECK_FALSE(offline.extended);
 }
 
+TEST_CASE("a policy without XSAVE has nothing against XCR0 as after reset") {
+    auto policy = test::guest_policy();
+    std::erase_if(policy, [](const auto& leaf) { return leaf.leaf == 0xD; });
+    REQUIRE_FALSE(policy.empty());
+    auto vcpu = online();
+    AuditReport audit;
+    complete_extended_state(vcpu, 0, policy, Accel::tcg, audit);
+    check_cpu_state(vcpu, 0, policy, Accel::tcg, audit);
+    CHECK_FALSE(audit.refused());
+    vcpu.extended->xcr0 = 3;
+    check_cpu_state(vcpu, 0, policy, Accel::tcg, audit);
+    CHECK(refused(audit, "cpu-state"));
+}
+
 TEST_CASE("bits of CR4, EFER and XCR0 need their feature") {
     struct Row {
         const char* name;

@@ -101,7 +101,8 @@ class Image:
         for leftover in ("var/lib/apt/lists", "var/cache/apt"):
             shutil.rmtree(root / leftover, ignore_errors=True)
         # No journal: hosts run on an overlay that is thrown away.
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, "-m", "0", "-O", "^has_journal", self.disk, "4G"], check=True)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, "-m", "0", "-O", "^has_journal", self.disk, "4G"],
+                       check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(root)
         (self.folder / "recipe").write_text(self.recipe())
 

@@ -1,6 +1,7 @@
 """A test host that runs: started, asked, stopped. Its files are in build/testbed/run/NAME:
 
-    pid, port     of QEMU, and of the host's root shell on 127.0.0.1
+    pid           of its QEMU
+    port          of the host's root shell, and of its port 4445, on 127.0.0.1
     overlay       what the host has written to its disk; gone after `down`
     payload       the disk that the host mounts at /testbed
     console       all that the host wrote to its console
@@ -63,7 +64,12 @@ class Machine:
         return pid if str(self.folder / "overlay").encode() in command else None
 
     def port(self):
-        return int((self.folder / "port").read_text())
+        """Where its root shell answers, on 127.0.0.1."""
+        return int((self.folder / "port").read_text().split()[0])
+
+    def service_port(self):
+        """Where its port 4445 answers, on 127.0.0.1."""
+        return int((self.folder / "port").read_text().split()[1])
 
     def is_ready(self):
         if self.pid() is None:
@@ -102,14 +108,15 @@ class Machine:
         if payload:
             pack(payload, self.folder / "payload")
             drives += ["-drive", f"file={self.folder / 'payload'},if=virtio,format=raw,cache=unsafe"]
-        port = free_port()
-        (self.folder / "port").write_text(str(port))
+        port, service = free_port(), free_port()
+        (self.folder / "port").write_text(f"{port} {service}\n")
         with open(self.folder / "qemu.log", "wb") as log:
             subprocess.Popen(
                 ["qemu-system-x86_64", "-name", self.host.name, "-nodefaults", "-accel", "tcg,thread=multi,tb-size=512",
                  "-cpu", hosts.CPU, "-m", str(self.host.memory_mib), "-display", "none", "-no-reboot",
                  *map(str, hosts.boot_options(self.host, self.image)), *drives,
-                 "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:2323", "-device", "virtio-net-pci,netdev=n0",
+                 "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:2323,hostfwd=tcp:127.0.0.1:{service}-:4445", 
+                 "-device", "virtio-net-pci,netdev=n0",
                  "-chardev", f"socket,id=c0,path={self.folder}/console.sock,server=on,wait=off,logfile={self.console}",
                  "-serial", "chardev:c0", "-monitor", f"unix:{self.folder}/monitor,server=on,wait=off",
                  "-pidfile", self.folder / "pid"],
@@ -190,7 +197,7 @@ def pack(folder, target):
     """A folder → an ext4 image with a little room."""
     used = sum(file.stat().st_size for file in pathlib.Path(folder).rglob("*") if file.is_file())
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, "-m", "0", "-O", "^has_journal", target,
-                    f"{used // (1 << 20) * 5 // 4 + 32}M"], check=True)
+                    f"{used // (1 << 20) * 5 // 4 + 32}M"], check=True, stdout=subprocess.DEVNULL)
 
 
 def vmferry_payload(binary, folder):

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""What crosses: guests × devices × hosts, each really run. matrix.py build/PRESET/vmferry [--only TEXT] [--markdown FILE]
+
+A row says what has to come of it: the guest goes on in the destination, or the audit refuses it by this rule and it goes on
+under Xen. A guest that crosses and then misbehaves, or that is refused for another reason, is a failure. With --markdown
+the table of what came of all rows is written.
+"""
+import argparse
+import dataclasses
+import functools
+import os
+import pathlib
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = map(str, (HERE, HERE.parent / "support", HERE.parent / "guests", ROOT / "tools" / "testbed"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    source: str
+    destination: str  # "tcg": this machine's QEMU; otherwise a KVM host of the test bed
+    what: str
+    guest: object
+    refused: str = ""  # the rule; empty: it crosses
+    allow: tuple = ()
+
+
+def rows():
+    from xen_guests import IPxe, Memtest, TickingLinux, Witness
+    linux = TickingLinux
+    devices = [
+        ("cirrus, e1000, IDE disk", linux(), ""),
+        ("2 vCPUs, standard VGA, rtl8139, IDE disk", linux(vcpus=2, vga="stdvga", nic="rtl8139", memory_mib=128), ""),
+        ("4 vCPUs, no network", linux(vcpus=4, nic="", memory_mib=128), ""),
+        ("USB tablet", linux(extra=('usb=1', 'usbdevice="tablet"')), ""),
+        ("AHCI disk", linux(extra=('hdtype="ahci"',)), "ahci"),
+        ("virtio-blk and virtio-net", linux(disk_mib=0, nic="", extra=(
+            'device_model_args_hvm=["-drive","file=/root/virtio.disk,format=raw,if=none,id=v0",'
+            '"-device","virtio-blk-pci,drive=v0,addr=0x5","-netdev","user,id=vn0",'
+            '"-device","virtio-net-pci,netdev=vn0,addr=0x6"]',)), "device-model-section"),
+        ("memory on both sides of an MMIO hole of 3840 MiB", linux(memory_mib=384, extra=("mmio_hole=3840",)), ""),
+    ]
+    for what, guest, refused in devices:
+        yield Row("xen-4.17", "tcg", what, guest, refused)
+    for timer in ("pit", "lapic", "rtc"):
+        yield Row("xen-4.17", "tcg", f"witness, timer {timer}", Witness(command_line=f"timer={timer}"))
+    yield Row("xen-4.17", "tcg", "witness, 2 vCPUs, 8259", Witness(command_line="timer=pit pic cpus=2", vcpus=2))
+    yield Row("xen-4.17", "tcg", "memtest86+", Memtest())
+    yield Row("xen-4.17", "tcg", "iPXE", IPxe())
+    yield Row("xen-4.20", "tcg", *devices[0][:2])
+    yield Row("xen-4.20", "tcg", *devices[1][:2])
+    yield Row("xen-4.20", "tcg", "witness, timer lapic", Witness(command_line="timer=lapic"))
+    for host in ("kvm-10.0", "kvm-7.2"):
+        yield Row("xen-4.17", host, *devices[0][:2])
+        yield Row("xen-4.17", host, "witness, timer lapic", Witness(command_line="timer=lapic"))
+    yield Row("xen-4.20", "kvm-10.0", *devices[0][:2])
+
+
+class Hosts:
+    """Brought up when a row first needs them; a source is ended before another one starts, as two cores carry no more."""
+
+    def __init__(self, vmferry):
+        self.vmferry, self.sources, self.destinations = vmferry, {}, {}
+
+    def source(self, name):
+        from xen_host import XenHost
+        if name not in self.sources:
+            self.close_sources()
+            self.sources[name] = XenHost(name, self.vmferry, say=say)
+        return self.sources[name]
+
+    def destination(self, name):
+        from local_destination import LocalDestination
+        from remote_destination import RemoteDestination
+        if name == "tcg":
+            return LocalDestination
+        if name not in self.destinations:
+            self.close_destinations()
+            self.destinations[name] = kvm_host(name, self.vmferry)
+        return functools.partial(RemoteDestination, self.destinations[name])
+
+    def close_sources(self):
+        for host in self.sources.values():
+            host.machine.down()
+        self.sources.clear()
+
+    def close_destinations(self):
+        for machine in self.destinations.values():
+            machine.down()
+        self.destinations.clear()
+
+    def close(self):
+        self.close_sources()
+        self.close_destinations()
+
+
+def kvm_host(name, vmferry):
+    import tempfile
+    from machine import Machine, vmferry_payload
+    with tempfile.TemporaryDirectory(prefix="vmferry-payload-") as folder:
+        vmferry_payload(vmferry, pathlib.Path(folder) / "vmferry")
+        return Machine(name).up(folder, say)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(row, number, hosts):
+    """What came of it, in words for the table. Raises when it is not what the row says."""
+    from crossing import crossing
+    xen = hosts.source(row.source)
+    destination = hosts.destination(row.destination)
+    guest = dataclasses.replace(row.guest, name=f"m{number}")
+    for name in xen.domains():
+        xen.run(f"xl destroy {name}")
+    with crossing(f"matrix.{number}", xen, guest, destination) as c:
+        xen.create(guest)
+        try:
+            guest.started(xen)
+            c.arrive(allow=row.allow)
+            c.migrate()
+            if row.refused:
+                c.resumed()
+                error = c.report()["error"]
+                if error["kind"] != "refused" or row.refused not in error["text"]:
+                    raise AssertionError(f"refused otherwise: {error['text']}")
+                c.runs_only_in_xen()
+                return f"refused: `{row.refused}`"
+            c.crossed()
+            words = c.runs_only_in_qemu(20)
+            report = c.report()
+            c.end()
+            return f"crossed; {words}; {report['handover_ms']} ms from the last record to running"
+        finally:
+            xen.destroy(guest)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("vmferry")
+    parser.add_argument("--only", default="", help="rows in whose words this occurs")
+    parser.add_argument("--markdown", help="where the table goes")
+    options = parser.parse_args()
+    os.environ["VMFERRY"] = str(pathlib.Path(options.vmferry).resolve())
+    hosts = Hosts(os.environ["VMFERRY"])
+    table, failed, passed = [], 0, 0
+    try:
+        for number, row in enumerate(rows()):
+            words = f"{row.source} → {row.destination}: {row.what}"
+            if options.only not in words:
+                continue
+            start = time.monotonic()
+            try:
+                came = run(row, number, hosts)
+                passed += 1
+            except Exception as error:  # a row that fails says so, and the next one is run
+                came = f"**failed**: {type(error).__name__}: {error}"
+                failed += 1
+            say(f"{words}: {came} ({time.monotonic() - start:.0f} s)")
+            table.append((row, came.splitlines()[0][:300]))
+    finally:
+        hosts.close()
+    if options.markdown:
+        lines = ["| from | to | guest | what came of it |", "|---|---|---|---|"]
+        lines += [f"| {row.source} | {row.destination} | {row.what} | {came} |" for row, came in table]
+        pathlib.Path(options.markdown).write_text("\n".join(lines) + "\n")
+    say(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""A destination inside a host of the test bed: vmferry and QEMU with KVM run there."""
+import json
+import pathlib
+import shlex
+import tempfile
+import threading
+import time
+
+from machine import HostError
+
+VMFERRY = "/testbed/vmferry/vmferry"
+FOLDER = "/root/destination"
+
+
+class RemoteDestination:
+    """The same as local_destination.LocalDestination, for a Machine that is up. `folder`: local, for evidence and copies of
+    the guests' consoles."""
+
+    def __init__(self, machine, disk, netdev, allow=(), accel="kvm"):
+        self.machine = machine
+        self.copies = tempfile.TemporaryDirectory(prefix="vmferry-remote-")
+        self.folder = pathlib.Path(self.copies.name)
+        self.stop = threading.Event()
+        self.followers = []
+        rules = ", ".join(f'"{rule}"' for rule in allow)
+        text = f'accel = "{accel}"\nserial = "file:{FOLDER}/{{name}}.console"\nallow = [{rules}]\n' \
+               f'state_directory = "{FOLDER}/state"\n'
+        if disk:
+            text += f'[disk]\nhda = "{FOLDER}/{{name}}.disk,format=raw"\n'
+        if netdev:
+            text += f'[nic]\n0 = "{netdev}"\n'
+        self.machine.run(f"rm -rf {FOLDER}; mkdir -p {FOLDER}/guests; cat > {FOLDER}/destination.toml", text.encode()).check()
+
+    def expect(self, name):
+        self.machine.run(f": > {FOLDER}/guests/{name}.toml").check()
+        follower = threading.Thread(target=self._copy, args=(name,), daemon=True)
+        follower.start()
+        self.followers.append(follower)
+
+    def make_disk(self, name, size):
+        self.machine.run(f"truncate -s {size} {FOLDER}/{name}.disk").check()
+
+    def serve(self, *options):
+        return RemoteServer(self, options)
+
+    def console(self, name):
+        """A local copy of its console that grows."""
+        return self.folder / f"{name}.console"
+
+    def _copy(self, name):
+        seen = 0
+        with open(self.console(name), "wb") as copy:
+            while not self.stop.wait(0.2):
+                try:
+                    more = self.machine.run(f"tail -c +{seen + 1} {FOLDER}/{name}.console 2>/dev/null", timeout=60).output
+                except (OSError, HostError):
+                    continue  # a slow host; the next look gets it
+                copy.write(more)
+                copy.flush()
+                seen += len(more)
+
+    def printed(self, name):
+        return self.machine.run(f"cat {FOLDER}/{name}.console 2>/dev/null").output
+
+    def sessions(self):
+        text = self.machine.run(f"{VMFERRY} sessions --json --state-dir {FOLDER}/state").check().text
+        return json.loads(text)["sessions"]
+
+    def qmp(self, session, command):
+        """The answer to one QMP command, as text."""
+        script = f'{{"execute":"qmp_capabilities"}}\n{{"execute":"{command}"}}\n'
+        return self.machine.run(f"(cat; sleep 1) | socat - UNIX-CONNECT:{shlex.quote(session['qmp'])}", script.encode()).text
+
+    def status(self, session):
+        for line in self.qmp(session, "query-status").splitlines():
+            answer = json.loads(line).get("return")
+            if answer and "status" in answer:
+                return answer["status"]
+        raise HostError("QEMU does not say its status")
+
+    def end(self, session):
+        self.qmp(session, "quit")
+
+    def gone(self, pid):
+        return self.machine.run(f"kill -0 {pid}").code != 0
+
+    def evidence(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        archive = folder / "destination.tar"
+        archive.write_bytes(self.machine.run(f"tar -C {FOLDER} --exclude=*.disk --exclude=qmp* -cf - . 2>/dev/null").output)
+        (folder / "host-console").write_text(self.machine.console_end(300))
+
+    def close(self):
+        self.stop.set()
+        for follower in self.followers:
+            follower.join(timeout=70)
+        for session in self.sessions():
+            if session["qemu_alive"]:
+                self.machine.run(f"kill -9 {session['qemu_pid']}")
+        self.copies.cleanup()
+
+
+class RemoteServer:
+    """`vmferry serve` there, on the port that the machine passes on."""
+
+    def __init__(self, destination, options):
+        self.machine = destination.machine
+        self.port = self.machine.service_port()
+        words = " ".join(map(shlex.quote, options))
+        self.machine.start(f"echo $BASHPID > {FOLDER}/serve.pid; exec {VMFERRY} serve --xl-listen tcp:0.0.0.0:4445 "
+                           f"--config {FOLDER} --json {words} 2>{FOLDER}/serve.log", f"{FOLDER}/serve.json")
+        deadline = time.monotonic() + 60
+        while not self.lines:
+            if time.monotonic() > deadline:
+                raise HostError(f"vmferry serve did not start: {self.machine.run(f'cat {FOLDER}/serve.log').text}")
+            time.sleep(0.5)
+
+    @property
+    def lines(self):
+        text = self.machine.run(f"cat {FOLDER}/serve.json").text
+        return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines() if line.startswith("{")]
+
+    def ends(self):
+        return [line for line in self.lines if line.get("event") == "over"]
+
+    def close(self):
+        self.machine.run(f"kill $(cat {FOLDER}/serve.pid)")
