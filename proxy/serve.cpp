@@ -53,6 +53,11 @@ Result<Descriptor> listen_tcp(const std::string& address, std::uint16_t port) {
     return socket;
 }
 
+/// What accept says where the process or the system has no room for another connection (accept(2)).
+bool out_of_resources(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 /// A session in its thread. The owner joins it once `finished`, or after stop().
 class Worker {
   public:
@@ -114,9 +119,12 @@ Result<void> serve(Loop& loop, const ServeOptions& options) {
     OwnedHandle<uv_poll_t> poll(new uv_poll_t);
     uv_poll_init(loop.uv(), poll.get(), listener.get());
     poll->data = &waiting;
-    uv_poll_start(poll.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
-        if (handle->data != nullptr) *static_cast<bool*>(handle->data) = true;
-    });
+    const auto watch = [&poll] {
+        uv_poll_start(poll.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
+            if (handle->data != nullptr) *static_cast<bool*>(handle->data) = true;
+        });
+    };
+    watch();
     if (options.listening) options.listening(bound.port());
 
     std::list<Worker> workers;
@@ -130,6 +138,14 @@ Result<void> serve(Loop& loop, const ServeOptions& options) {
         if (!std::exchange(waiting, false)) continue;
         Address peer;
         Descriptor socket(accept4(listener.get(), peer.get(), &peer.size, SOCK_CLOEXEC));
+        if (!socket.valid() && out_of_resources(errno)) {
+            // The connection stays in the queue and the listener readable: looking again at once would be a
+            // busy loop until a session ends.
+            uv_poll_stop(poll.get());
+            (void)loop.wait({"listener", "a free descriptor", std::chrono::seconds(1)}, [] { return false; });
+            watch();
+            continue;
+        }
         if (socket.valid() && workers.size() < options.max_sessions)
             workers.emplace_back(std::move(socket), peer.text(), options);
     }

@@ -7,6 +7,7 @@ import xen_guests
 from machine import Machine, vmferry_payload
 
 STATE = xen_guests.STATE
+GUESTS = pathlib.Path(linux_guest.__file__).parent
 
 
 class XenHost:
@@ -19,7 +20,7 @@ class XenHost:
         with tempfile.TemporaryDirectory(prefix="vmferry-payload-") as folder:
             folder = pathlib.Path(folder)
             (folder / "guests").mkdir()
-            for source, target in ((kernel, "vmlinuz"), (initrd, "initrd"), *files):
+            for source, target in ((kernel, "vmlinuz"), (initrd, "initrd"), (GUESTS / "ipxe_script", "ipxe_script"), *files):
                 (folder / "guests" / target).write_bytes(pathlib.Path(source).read_bytes())
             vmferry_payload(vmferry, folder / "vmferry")
             self.machine.up(folder, say)

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include "parsers/xen/handshake.hpp"
 #include "tests/proxy/session_fixture.hpp"
@@ -65,11 +66,25 @@ struct Server : SessionFixture {
 
     [[nodiscard]] Descriptor connected() const {
         Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        connect_to_server(socket);
+        return socket;
+    }
+    void connect_to_server(const Descriptor& socket) const {
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_port = htons(port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         CHECK(connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    }
+    /// The limit on descriptors is then the first number that is free, so that nothing can be opened.
+    [[nodiscard]] Descriptor connected_without_room() {
+        Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(getrlimit(RLIMIT_NOFILE, &room) == 0);
+        const Descriptor next(dup(socket.get()));
+        rlimit none = room;
+        none.rlim_cur = static_cast<rlim_t>(next.get());
+        REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+        connect_to_server(socket);
         return socket;
     }
     static ScriptedSource::Script playing(Buffer stream) {
@@ -85,6 +100,7 @@ struct Server : SessionFixture {
     Loop* server_loop = nullptr;
     std::thread thread;
     std::uint16_t port = 0;
+    rlimit room{};  ///< the usual limit on descriptors
 };
 
 TEST_CASE_FIXTURE(Server, "two guests at once, an unknown one, and one that is there already") {
@@ -151,6 +167,24 @@ TEST_CASE_FIXTURE(Server, "no more sessions than allowed: the next sees the end 
         ScriptedSource next(connected(), [](ScriptedSource& other) { CHECK(other.at_end()); });
     });
     busy.join();
+}
+
+TEST_CASE_FIXTURE(Server, "without a free descriptor it waits, idle, and then goes on") {
+    start();
+    auto waiting = connected_without_room();
+    rusage before{};
+    rusage after{};
+    getrusage(RUSAGE_SELF, &before);
+    std::this_thread::sleep_for(1500ms);
+    getrusage(RUSAGE_SELF, &after);
+    const auto used = [](const rusage& usage) {
+        return std::chrono::seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+               std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    };
+    CHECK(used(after) - used(before) < 500ms);
+    setrlimit(RLIMIT_NOFILE, &room);
+    ScriptedSource served(std::move(waiting), [](ScriptedSource& peer) { CHECK(peer.expect(xen::banner)); });
+    served.join();
 }
 
 TEST_CASE("an address that cannot be listened on") {
