@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "tests/error_text.hpp"
 #include "tests/translators/plan_fixture.hpp"
 
 using namespace vmferry;
@@ -9,7 +10,7 @@ namespace {
 
 DomainConfig read(const std::string& json) {
     auto config = read_domain_config(json, 0);
-    REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().text()));
+    REQUIRE_MESSAGE(config.has_value(), test::error_text(config));
     return std::move(*config);
 }
 

@@ -11,6 +11,7 @@
 #include "parsers/xen/record_header.hpp"
 #include "parsers/xen/stream_reader.hpp"
 #include "parsers/xen/xl_header.hpp"
+#include "tests/error_text.hpp"
 #include "tests/translators/plan_fixture.hpp"
 
 namespace vmferry::test {
@@ -34,7 +35,7 @@ void collect(XenSource& source, const xen::Record& record, std::uint64_t offset)
         source.context = std::move(*records);
     } else if (const auto* emulator = std::get_if<xen::EmulatorContext>(&record)) {
         auto tree = qemu::read_device_model(emulator->blob, offset + 2 * xen::RecordHeader::size);
-        REQUIRE_MESSAGE(tree, (tree ? std::string{} : tree.error().text()));
+        REQUIRE_MESSAGE(tree, test::error_text(tree));
         source.device_model = std::move(*tree);
     }
 }
@@ -61,7 +62,7 @@ Buffer load_capture(const std::string& name) {
 
 qemu::Snapshot load_twin(const std::string& name) {
     auto snapshot = qemu::read_snapshot(load_capture(name));
-    REQUIRE_MESSAGE(snapshot, (snapshot ? std::string{} : snapshot.error().text()));
+    REQUIRE_MESSAGE(snapshot, test::error_text(snapshot));
     return std::move(*snapshot);
 }
 
@@ -73,7 +74,7 @@ XenSource load_source(const std::string& name) {
     while (true) {
         const auto offset = reader.offset();
         auto step = reader.next(Bytes(bytes).subspan(at));
-        REQUIRE_MESSAGE(step, (step ? std::string{} : step.error().text()));
+        REQUIRE_MESSAGE(step, test::error_text(step));
         REQUIRE(step->need == 0);
         if (step->event && std::holds_alternative<xen::StreamEnd>(*step->event)) return source;
         if (step->event) collect(source, *step->event, offset);
@@ -104,7 +105,7 @@ Result<QemuImage> Crossing::run() {
 
 QemuImage Crossing::good() {
     auto image = run();
-    REQUIRE_MESSAGE(image, (image ? std::string{} : image.error().text()));
+    REQUIRE_MESSAGE(image, test::error_text(image));
     return std::move(*image);
 }
 

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/error_text.hpp"
+
 namespace vmferry::test {
 
 std::string guest_json() {
@@ -126,7 +128,7 @@ Result<Plan> PlanCase::make() {
 
 Plan PlanCase::good() {
     auto plan = make();
-    REQUIRE_MESSAGE(plan.has_value(), (plan ? "" : plan.error().text()));
+    REQUIRE_MESSAGE(plan.has_value(), test::error_text(plan));
     REQUIRE_MESSAGE(!audit.refused(), (audit.refused() ? audit.error().text() : ""));
     return std::move(*plan);
 }

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "parsers/xen/hvm_bodies.hpp"
+#include "tests/error_text.hpp"
 #include "tests/translators/machine_fixture.hpp"
 #include "translators/qemu/extended_state.hpp"
 
@@ -24,7 +25,7 @@ constexpr std::uint32_t one_shot_mode = 0xEC, periodic_mode = 0x200EC, tsc_deadl
 
 bool refuses(Crossing& guest, std::string_view rule) {
     const auto image = guest.run();
-    REQUIRE_MESSAGE(image, image.error().text());
+    REQUIRE_MESSAGE(image, test::error_text(image));
     return guest.refused(rule);
 }
 

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "parsers/qemu/stream_writer.hpp"
+#include "tests/error_text.hpp"
 #include "tests/parsers/qemu/support.hpp"
 
 namespace vmferry::qemu {
@@ -55,7 +56,7 @@ TEST_CASE("elements that are listed one by one become one array, with or without
     const auto tree = decode("\x01\x02\x03", fmt::format(R"({{"name": "e", "index": 0, {0}, {{"name": "e", )"
                                                          R"("index": 1, {0}, {{"name": "e", {0})",
                                                          element));
-    REQUIRE_MESSAGE(tree, tree.error().text());
+    REQUIRE_MESSAGE(tree, vmferry::test::error_text(tree));
     CHECK(tree->sections[0].find("e")->count == 3);
     CHECK(tree->sections[0].get("e|2|a") == 3);
 }
@@ -65,7 +66,7 @@ TEST_CASE("null and non-null elements of a pointer array stay apart") {
         decode("0AB0", R"({"name": "p", "index": 0, "type": "nullptr", "size": 1}, )"
                        R"({"name": "p", "index": 1, "array_len": 2, "type": "uint8", "size": 1}, )"
                        R"({"name": "p", "index": 3, "type": "nullptr", "size": 1})");
-    REQUIRE_MESSAGE(tree, tree.error().text());
+    REQUIRE_MESSAGE(tree, vmferry::test::error_text(tree));
     CHECK(tree->sections[0].root.fields.size() == 3);
     CHECK(encode_payload(tree->sections[0]).size() == 4);
 }
@@ -85,7 +86,7 @@ TEST_CASE("a list has its elements as duplicate keys and stays raw") {
         const auto tree = decode(
             std::string_view("\x01\x41\x01\x42\x00", 5),
             fmt::format(R"({{"name": "list", "type": "{}", {}, {}, "size": 5}})", type, element, element));
-        REQUIRE_MESSAGE(tree, tree.error().text());
+        REQUIRE_MESSAGE(tree, vmferry::test::error_text(tree));
         CHECK(tree->sections[0].bytes("list")->size() == 5);
     }
 }

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "parsers/qemu/schema.hpp"
+#include "tests/error_text.hpp"
 #include "tests/parsers/qemu/support.hpp"
 
 namespace vmferry::qemu {
@@ -56,7 +57,7 @@ TEST_CASE("a device model's blob is cut and written back unchanged") {
         CAPTURE(name);
         const auto blob = test::load_capture(name);
         const auto tree = read_device_model(blob, base);
-        REQUIRE_MESSAGE(tree, tree.error().text());
+        REQUIRE_MESSAGE(tree, vmferry::test::error_text(tree));
         CHECK(write_device_model(*tree) == blob);
         CHECK(tree->sections.front().offset == base + 8);
         std::uint64_t end = base + 8;
@@ -116,13 +117,13 @@ TEST_CASE("a description after EOF is skipped, and is a rest where it does not f
     auto described = blob;
     write_description(described, R"({"devices":[{"name":"cpu","instance_id":0}]})");
     const auto tree = read_device_model(described, base);
-    REQUIRE_MESSAGE(tree, tree.error().text());
+    REQUIRE_MESSAGE(tree, vmferry::test::error_text(tree));
     CHECK(tree->rest == 0);
     CHECK(write_device_model(*tree) == blob);
 
     const auto rest_of = [](const Buffer& bytes) {
         const auto read = read_device_model(bytes, base);
-        REQUIRE_MESSAGE(read, read.error().text());
+        REQUIRE_MESSAGE(read, vmferry::test::error_text(read));
         return read->rest;
     };
     const auto size = described.size() - blob.size();
@@ -271,7 +272,7 @@ TEST_CASE("possible CPUs, whose number is not in the stream, are counted by what
         with.find("0000:00:01.3/piix4_pm")
             ->root.subsections.push_back({.vmsd_name = "piix4_pm/cpuhp", .version = 1, .fields = {payload}});
         const auto back = read_device_model(write_device_model(with), base);
-        REQUIRE_MESSAGE(back, back.error().text());
+        REQUIRE_MESSAGE(back, vmferry::test::error_text(back));
         const auto* devices = back->find("0000:00:01.3/piix4_pm")->find("+piix4_pm/cpuhp|cpuhp_state|devs");
         REQUIRE(devices);
         CHECK(devices->count == cpus);
@@ -291,7 +292,7 @@ TEST_CASE("the schemas agree with QEMU's own descriptions of recorded machines")
             if (schema::find_section(each.idstr)) known.sections.push_back(each);
         CHECK(known.sections.size() >= 25);
         const auto cut = read_device_model(write_device_model(known), base);
-        REQUIRE_MESSAGE(cut, cut.error().text());
+        REQUIRE_MESSAGE(cut, vmferry::test::error_text(cut));
         REQUIRE(cut->sections.size() == known.sections.size());
         for (std::size_t i = 0; i < known.sections.size(); ++i) {
             CHECK(test::difference(known.sections[i].root, cut->sections[i].root, renamed) == "");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "parsers/qemu/schema.hpp"
+#include "tests/error_text.hpp"
 #include "tests/parsers/qemu/support.hpp"
 
 namespace vmferry::qemu {
@@ -81,7 +82,7 @@ void collect(const Struct& owner, std::set<std::string>& out) {
 /// Names of all sections (without their bus) and subsections that the schemas read as the description does.
 std::set<std::string> compared(const Buffer& stream) {
     const auto snapshot = read_snapshot(stream);
-    REQUIRE_MESSAGE(snapshot, snapshot.error().text());
+    REQUIRE_MESSAGE(snapshot, vmferry::test::error_text(snapshot));
     DeviceTree known;
     for (const auto& section : snapshot->tree.sections) {
         if (section.idstr == "globalstate") continue;  // not in Xen's form
@@ -91,7 +92,7 @@ std::set<std::string> compared(const Buffer& stream) {
     }
     const auto form = write_device_model(known);
     const auto cut = read_device_model(form, 0);
-    REQUIRE_MESSAGE(cut, cut.error().text());
+    REQUIRE_MESSAGE(cut, vmferry::test::error_text(cut));
     REQUIRE(cut->sections.size() == known.sections.size());
     CHECK(write_device_model(*cut) == form);
     std::set<std::string> names;

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "parsers/xen/hvm_bodies.hpp"
+#include "tests/error_text.hpp"
 #include "tests/parsers/xen/support.hpp"
 
 namespace vmferry::xen::test {
@@ -49,7 +50,7 @@ TEST_CASE("a record of every type is read and written to the same bytes") {
     const auto context = build_context();
     const auto bytes = write_hvm_context(context);
     auto back = read_hvm_context(bytes, 0x1000);
-    REQUIRE_MESSAGE(back, back.error().text());
+    REQUIRE_MESSAGE(back, vmferry::test::error_text(back));
     REQUIRE(back->size() == context.size());
     CHECK(write_hvm_context(*back) == bytes);
 
@@ -115,7 +116,7 @@ TEST_CASE("shorter records of older releases are extended with zeros and written
         record_in(context, type).length = length;
         const auto bytes = write_hvm_context(context);
         const auto back = read_hvm_context(bytes, 0);
-        REQUIRE_MESSAGE(back, back.error().text());
+        REQUIRE_MESSAGE(back, vmferry::test::error_text(back));
         CHECK(write_hvm_context(*back) == bytes);
         auto extended = *back;
         auto& record = record_in(extended, type);
@@ -132,7 +133,7 @@ TEST_CASE("a length of no release is written as the current one") {
     auto context = build_context();
     for (auto& record : context) record.length = 3;
     const auto back = read_hvm_context(write_hvm_context(context), 0);
-    REQUIRE_MESSAGE(back, back.error().text());
+    REQUIRE_MESSAGE(back, vmferry::test::error_text(back));
     CHECK(record_in(context = *back, HvmType::cpu).length == 1032);
     CHECK(record_in(context, HvmType::lapic, 1).length == 24);
     CHECK(record_in(context, HvmType::rtc).length == 24);

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "parsers/xen/hvm_bodies.hpp"
+#include "tests/error_text.hpp"
 #include "tests/translators/machine_fixture.hpp"
 #include "translators/fxsave.hpp"
 
@@ -107,7 +108,7 @@ TEST_CASE("XSAVE areas by the offsets of the policy") {
         Crossing guest;
         add_xsave(guest, avx_area());
         const auto machine = xen::read_machine(guest.source, guest.audit);
-        REQUIRE_MESSAGE(machine, machine.error().text());
+        REQUIRE_MESSAGE(machine, test::error_text(machine));
         REQUIRE(machine->vcpus[1].extended);
         CHECK(machine->vcpus[1].extended->xcr0 == 7);
         CHECK(machine->vcpus[1].extended->ymm_high[0].low == 0x4746454443424140);
