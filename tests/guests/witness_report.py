@@ -1,0 +1,367 @@
+#!/usr/bin/env python3
+"""Compares what the guest "witness" (tests/guests/witness) told before a migration and after it.
+
+    witness_report.py --before FILE --after FILE [--markdown OUT]
+
+The files are its console on the source and on the destination. The last full report before is compared with the first
+one after, key by key; a key is
+
+    equal     the same value on both sides
+    counts    a counter, the time, or an interrupt that waits at that moment (COUNTS)
+    rate      within 5 % of the clock's nominal frequency (_compare_rate)
+    expected  different in a way that EXPECTED names, with a relation between the two values that is checked
+
+and anything else is a failure; so are a line `changed`, `bad-page`, `exception` or `unexpected-interrupt`, a round that is
+missing or comes twice, and a clock that runs backwards. Exits with 0 if there is no failure.
+"""
+import argparse
+import dataclasses
+import pathlib
+import re
+import sys
+
+TOLERANCE = 0.05
+
+# Where the guest was stopped a line may be cut; the rest of it is at the beginning of the other console.
+_ROUND = re.compile(r"witness (\d+) ok up=(\d+) ticks=(\d+) tsc_khz=(\d+) lapic_khz=(\d+) changed=(\d+) bad_pages=(\d+) "
+                    r"spurious=(\d+)$")
+_CHANGED = re.compile(r"changed (\S+) expected (\S+) found (\S+)$")
+_COMPLAINT = re.compile(r"(bad-page|exception|unexpected-interrupt|no cpu|no hpet)\b")
+_REPORT = re.compile(r"report (\d+) (begin|end)$")
+_VALUE = re.compile(r"([a-z][a-z0-9_]*\.[a-z0-9_.:]+|port61|port92) (\S+)$")
+
+# Monotonic ones must not be lower after.
+COUNTS = [
+    (r"rtc\.time", True, "time of day"),
+    (r"hpet\.counter", True, "the HPET's counter"),
+    (r"hpet\.\d\.comparator", False, "moves with each period"),
+    (r"lapic\.current", False, "the LAPIC timer's count"),
+    (r"pit\.\d\.(count|output)", False, "the PIT's count, and the output that follows it"),
+    (r"lapic\.irr\.\d|pic\.(master|slave)\.irr", False, "an interrupt that waits at that moment"),
+    (r"pm1\.status", False, "bit 0 follows the PM timer, and nobody clears it"),
+]
+
+# Hz
+NOMINAL = {"rate.pit": 1193182, "rate.rtc": 1}
+XEN_LAPIC, QEMU_LAPIC = 100e6, 1e9
+
+
+@dataclasses.dataclass
+class Round:
+    number: int
+    up: int
+    ticks: int
+    tsc_khz: int
+    lapic_khz: int
+    changed: int
+    bad_pages: int
+    spurious: int
+
+
+@dataclasses.dataclass
+class Report:
+    number: int
+    values: dict
+    complete: bool = False
+
+
+@dataclasses.dataclass
+class Console:
+    rounds: list = dataclasses.field(default_factory=list)
+    reports: list = dataclasses.field(default_factory=list)  # complete ones only
+    changed: list = dataclasses.field(default_factory=list)  # (key, before, after)
+    complaints: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Result:
+    failures: list
+    expected: list  # (key, before, after, reason)
+    compared: int
+
+
+def parse(lines):
+    """What complete lines say. A report that lacks its beginning or its end counts for nothing."""
+    console, report = Console(), None
+    started = not any(line == "witness starts" for line in lines)
+    for line in lines:
+        if line == "witness starts":
+            started = True
+        elif not started or not line or line.startswith("acpi="):
+            continue
+        elif match := _ROUND.match(line):
+            console.rounds.append(Round(*map(int, match.groups())))
+        elif match := _CHANGED.match(line):
+            console.changed.append(match.groups())
+        elif _COMPLAINT.match(line):
+            console.complaints.append(line)
+        elif match := _REPORT.match(line):
+            if match[2] == "begin":
+                report = Report(int(match[1]), {})
+            elif report and report.number == int(match[1]):
+                console.reports.append(report)
+                report = None
+        elif match := _VALUE.match(line):
+            if report:
+                if match[1] in report.values:
+                    console.complaints.append(f"report {report.number} has {match[1]} twice")
+                report.values[match[1]] = match[2]
+        else:
+            console.complaints.append(f"not understood: {line}")
+    return console
+
+
+def _lines(text):
+    return [line.rstrip("\r") for line in text.split("\n")]
+
+
+def split(before_text, after_text):
+    """The complete lines of both consoles; the line that was cut in two is put together and belongs to the destination."""
+    before, after = _lines(before_text), _lines(after_text)
+    cut = before.pop() + after[0]
+    return before, [cut, *after[1:-1]]
+
+
+def number(values, key, default=0):
+    value = values.get(key)
+    return default if value in (None, "absent", "none") else int(value, 16)
+
+
+def lapic_divider(values):
+    """SDM 3A figure 11-10: bits 0, 1 and 3."""
+    register = number(values, "lapic.divider")
+    code = register & 3 | register >> 1 & 4
+    return 1 if code == 7 else 2 << code
+
+
+def io_apic_pins(values):
+    return (number(values, "ioapic.version") >> 16 & 0xFF) + 1
+
+
+def near(value, nominal):
+    return abs(value - nominal) <= TOLERANCE * nominal
+
+
+def lapic_base(values):
+    return float(values.get("rate.lapic", 0)) * lapic_divider(values)
+
+
+def other_lapic_base(before, after):
+    return near(lapic_base(before), XEN_LAPIC) and near(lapic_base(after), QEMU_LAPIC)
+
+
+# Relations: (key, report before, report after) -> is it allowed? The values differ, or one of the reports has none.
+
+def _lapic_rate(_key, before, after):
+    return other_lapic_base(before, after)
+
+
+def _lapic_divider(_key, before, after):
+    """Ten times as much, as near as a power of two comes, and at most 128."""
+    wanted, got = 10 * lapic_divider(before), lapic_divider(after)
+    return other_lapic_base(before, after) and (got == 128 if wanted > 128 else wanted / 2 < got < wanted * 2)
+
+
+def _lapic_tick(_key, before, after):
+    """The guest's tick is the LAPIC's, and as much faster or slower as its clock after the divider."""
+    ratio = float(after["rate.lapic"]) / float(before["rate.lapic"])
+    return (number(before, "lapic.lvt_timer") & 0x100FF == 0x40 and other_lapic_base(before, after)
+            and near(float(after["rate.tick"]), float(before["rate.tick"]) * ratio))
+
+
+def _fewer_pins(_key, before, after):
+    return io_apic_pins(before) == 48 and io_apic_pins(after) == 24
+
+
+def _io_apic_version(key, before, after):
+    return _fewer_pins(key, before, after) and (number(before, key) & 0xFF, number(after, key) & 0xFF) in ((0x11, 0x20),
+                                                                                                          (0x11, 0x11))
+
+
+def _pin_gone(key, before, after):
+    return _fewer_pins(key, before, after) and key in before and key not in after
+
+
+def _folded_pin(key, before, after):
+    """What one of the pins from 16 on had: all but the polarity (bit 13), which that of an ISA pin replaces."""
+    low = number(after, key) & ~(1 << 13)
+    return _fewer_pins(key, before, after) and any(
+        number(before, f"ioapic.redirection.{pin:02x}.low") & ~(1 << 13) == low for pin in range(16, 48))
+
+
+def _ivshmem(key, before, after):
+    return key not in before and after.get("pci.00:1f.0.00") == "11101af4"
+
+
+def _hpet_gone(_key, before, after):
+    """Nothing that the guest could miss: it had not been switched on."""
+    return (number(before, "hpet.present") == 1 and number(after, "hpet.present", 1) == 0
+            and not number(before, "hpet.config") & 1)
+
+
+def _signature(values):
+    return b"".join(number(values, f"cpuid.40000000.0.{register}").to_bytes(4, "little") for register in ("ebx", "ecx", "edx"))
+
+
+def _hypervisor(_key, before, after):
+    return _signature(before) == b"XenVMMXenVMM" and _signature(after) in (b"TCGTCGTCGTCG", b"KVMKVMKVM\0\0\0", b"XenVMMXenVMM")
+
+
+def _brand(_key, before, after):
+    """Both are text."""
+    registers = [f"cpuid.{leaf:x}.0.{register}" for leaf in range(0x80000002, 0x80000005) for register in ("eax", "ebx", "ecx", "edx")]
+    texts = [b"".join(number(values, key).to_bytes(4, "little") for key in registers).rstrip(b"\0") for values in (before, after)]
+    return all(text and all(32 <= byte < 127 for byte in text) for text in texts)
+
+
+def _same_apic_id(_key, before, after):
+    """Caches and threads may be shared in other ways, but the CPU is the one it was."""
+    return (number(before, "cpuid.1.0.ebx") ^ number(after, "cpuid.1.0.ebx")) >> 24 == 0 and (
+        number(before, "lapic.id") == number(after, "lapic.id"))
+
+
+EXPECTED = [
+    (r"rate\.lapic", _lapic_rate, "the LAPIC timer's clock: 100 MHz under Xen, 1 GHz under QEMU"),
+    (r"lapic\.divider", _lapic_divider, "raised as far as it goes, against the tenfold clock"),
+    (r"rate\.tick", _lapic_tick, "the LAPIC's tick, by the ratio of clock and divider"),
+    (r"ioapic\.version", _io_apic_version, "Xen's I/O APIC has 48 pins, QEMU's 24"),
+    (r"ioapic\.redirection\.(1[89a-f]|2.)\.(low|high)", _pin_gone, "QEMU's I/O APIC has no such pin"),
+    (r"ioapic\.redirection\.(05|0a|0b)\.low", _folded_pin, "PCI interrupts of pins from 16 on come there"),
+    (r"pci\.00:1f\.0\...", _ivshmem, "ivshmem, for memory that Xen's guest shares"),
+    (r"(hpet\..*|rate\.hpet)", _hpet_gone, "no HPET on the destination, and the guest did not use it"),
+    (r"cpuid\.400000..\.0\.e.x", _hypervisor, "the hypervisor's own leaves"),
+    (r"cpuid\.8000000[234]\.0\.e.x", _brand, "the host CPU's name"),
+    (r"cpuid\.(1\.0\.ebx|4\.\d\.e.x|b\.\d\.e.x)", _same_apic_id, "the host's topology"),
+]
+
+
+def _is_expected(key, before, after):
+    for pattern, allowed, reason in EXPECTED:
+        if re.fullmatch(pattern, key) and allowed(key, before, after):
+            return reason
+    return None
+
+
+def _tick_nominal(values):
+    return 64 if number(values, "rtc.b") & 0x40 else 100
+
+
+def _rate_failure(key, before, after):
+    """Both sides have it. The TSC has no nominal rate, nor has the LAPIC timer: the source's is it."""
+    for side, values in (("before", before), ("after", after)):
+        value = float(values[key])
+        if key == "rate.hpet":
+            nominal = 1e15 / (number(values, "hpet.capabilities") >> 32)
+        elif key == "rate.tick":
+            nominal = _tick_nominal(values)
+        else:
+            nominal = NOMINAL.get(key, float(before[key]))
+        if not near(value, nominal):
+            return f"{key}: {values[key]} {side}, {nominal:g} is nominal"
+    return None
+
+
+def _count_failure(key, monotonic, before, after):
+    if monotonic and int(after[key], 16) < int(before[key], 16):
+        return f"{key}: {before[key]} before, {after[key]} after: runs backwards"
+    return None
+
+
+def _key_failure(key, before, after):
+    if key not in after:
+        return f"{key}: {before[key]} before, missing after"
+    if key not in before:
+        return f"{key}: missing before, {after[key]} after"
+    if key.startswith("rate.") and key != "rate.rtc" or key == "rate.rtc" and "none" not in (before[key], after[key]):
+        return _rate_failure(key, before, after)
+    for pattern, monotonic, _ in COUNTS:
+        if re.fullmatch(pattern, key):
+            return _count_failure(key, monotonic, before, after)
+    return None if before[key] == after[key] else f"{key}: {before[key]} before, {after[key]} after"
+
+
+def compare_reports(before, after):
+    """(failures, expected) of two reports' values."""
+    failures, expected = [], []
+    for key in sorted(before.keys() | after.keys()):
+        failure = _key_failure(key, before, after)
+        if failure is None:
+            continue
+        if reason := _is_expected(key, before, after):
+            expected.append((key, before.get(key, "-"), after.get(key, "-"), reason))
+        else:
+            failures.append(failure)
+    return failures, expected
+
+
+def _round_failures(rounds):
+    failures = []
+    for last, this in zip(rounds, rounds[1:]):
+        if this.number != last.number + 1:
+            failures.append(f"round {this.number} follows round {last.number}")
+        for name in ("up", "ticks"):
+            if getattr(this, name) <= getattr(last, name):
+                failures.append(f"round {this.number}: {name}={getattr(this, name)} after {getattr(last, name)}")
+        if this.spurious > last.spurious:
+            failures.append(f"round {this.number}: {this.spurious - last.spurious} interrupts of nobody")
+    failures += [f"round {r.number}: changed={r.changed} bad_pages={r.bad_pages}, more than was told"
+                 for r in rounds if r.bad_pages]
+    return failures
+
+
+def compare(before_text, after_text):
+    before_lines, after_lines = split(before_text, after_text)
+    before, after = parse(before_lines), parse(after_lines)
+    # A report that was going on is in neither, its lines are still read: a complaint may be among them.
+    both = parse(before_lines + after_lines)
+    failures = list(both.complaints) + _round_failures(both.rounds)
+    if not after.rounds:
+        failures.append("no round after")
+    first = before.reports[-1].values if before.reports else None
+    second = after.reports[0].values if after.reports else None
+    for side, values in (("before", first), ("after", second)):
+        if values is None:
+            failures.append(f"no full report {side}")
+    expected, compared = [], 0
+    if first and second:
+        more, expected = compare_reports(first, second)
+        failures += more
+        compared = len(first.keys() | second.keys())
+    for key, was, found in both.changed:
+        reason = first and second and _is_expected(key, first, second)
+        if reason:
+            expected.append((key, was, found, reason))
+        else:
+            failures.append(f"changed {key}: {was} expected, {found} found")
+    return Result(failures, expected, compared)
+
+
+def markdown(result):
+    lines = [f"{result.compared} values compared, {len(result.expected)} differ as expected, {len(result.failures)} failures.", ""]
+    if result.expected:
+        lines += ["| Value | Before | After | Reason |", "| --- | --- | --- | --- |"]
+        lines += [f"| `{key}` | {before} | {after} | {reason} |" for key, before, after, reason in result.expected]
+        lines.append("")
+    lines += [f"- {failure}" for failure in result.failures]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--before", type=pathlib.Path, required=True)
+    parser.add_argument("--after", type=pathlib.Path, required=True)
+    parser.add_argument("--markdown", type=pathlib.Path)
+    arguments = parser.parse_args()
+    result = compare(*(path.read_text(encoding="ascii", errors="replace") for path in (arguments.before, arguments.after)))
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown(result), encoding="utf-8")
+    for key, before, after, reason in result.expected:
+        print(f"expected {key}: {before} before, {after} after: {reason}")
+    for failure in result.failures:
+        print(f"failure {failure}")
+    print(f"{result.compared} compared, {len(result.expected)} expected differences, {len(result.failures)} failures")
+    return 1 if result.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
