@@ -11,17 +11,20 @@ GUESTS = pathlib.Path(linux_guest.__file__).parent
 
 
 class XenHost:
-    """Brings the host up, with the guests' files and vmferry in /testbed."""
+    """Brings the host up, with the guests' files and vmferry in /testbed. `vmferry`: in a build folder that has the witness
+    too."""
 
-    def __init__(self, name, vmferry, files=(), say=lambda text: None):
+    def __init__(self, name, vmferry, say=lambda text: None):
         self.machine = Machine(name)
         self.machine.image.build(say)
         kernel, initrd = linux_guest.build(self.machine.image)
+        files = {"vmlinuz": kernel, "initrd": initrd, "ipxe_script": GUESTS / "ipxe_script",
+                 "witness.elf": pathlib.Path(vmferry).parent / "tests/guests/witness/witness.elf"}
         with tempfile.TemporaryDirectory(prefix="vmferry-payload-") as folder:
             folder = pathlib.Path(folder)
             (folder / "guests").mkdir()
-            for source, target in ((kernel, "vmlinuz"), (initrd, "initrd"), (GUESTS / "ipxe_script", "ipxe_script"), *files):
-                (folder / "guests" / target).write_bytes(pathlib.Path(source).read_bytes())
+            for target, source in files.items():
+                (folder / "guests" / target).write_bytes(source.read_bytes())
             vmferry_payload(vmferry, folder / "vmferry")
             self.machine.up(folder, say)
 
