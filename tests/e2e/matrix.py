@@ -2,12 +2,16 @@
 """What crosses: guests × devices × hosts, each really run. matrix.py build/PRESET/vmferry [--only TEXT] [--document FILE]
 
 A row says what has to come of it: the guest goes on in the destination, or the audit refuses it by this rule and it goes on
-under Xen. A guest that crosses and then misbehaves, or that is refused for another reason, is a failure. With --document
-what came of all rows is written, and the differences in the witness's reports with their reasons.
+under Xen. A guest that crosses and then misbehaves, or that is refused for another reason, is a failure. What came of each
+row is kept under build/testbed/matrix, so that rows can be run in pieces (--only); --document writes down what came of all
+rows when each was last run, and the differences in the witness's reports with their reasons.
 """
 import argparse
 import dataclasses
+import datetime
 import functools
+import hashlib
+import json
 import os
 import pathlib
 import sys
@@ -26,6 +30,15 @@ class Row:
     guest: object
     refused: str = ""  # the rule; empty: it crosses
     allow: tuple = ()
+
+    @property
+    def words(self):
+        return f"{self.source} → {self.destination}: {self.what}"
+
+    @property
+    def kept(self):
+        """The file that says what came of it."""
+        return ROOT / "build/testbed/matrix" / f"{hashlib.sha256(self.words.encode()).hexdigest()[:16]}.json"
 
 
 def rows():
@@ -138,21 +151,32 @@ def run(row, number, hosts):
             xen.destroy(guest)
 
 
-def document(table, versions):
-    lines = ["# What crosses, as measured", "",
-             "Written by `tools/test.sh --matrix` from what it ran; nothing here is by hand. A guest is booted under a stock Xen,",
-             "sent by a stock `xl migrate`, and watched in the destination: the ticking Linux for at least 20 seconds, with its",
-             "numbering, memory checksum, disk, network, processors and clocks. \"× \" is the rate of its clock against the host's.", "",
-             "| from | to | guest | what came of it |", "|---|---|---|---|"]
-    lines += [f"| {row.source} | {row.destination} | {row.what} | {came} |" for row, came in table]
-    lines += ["", "## What the witness saw change", "",
-              "It compares every register, and all that it can read of each device. These are all the values that differ after",
-              "a crossing; each is checked to differ just so (`tests/guests/witness_report.py`).", "",
-              "| from, to, guest | value | before | after | reason |", "|---|---|---|---|---|"]
-    for row, _ in table:
-        for key, before, after, reason in getattr(row.guest, "differences", ()):
-            lines.append(f"| {row.source}, {row.destination}, {row.what} | `{key}` | {before} | {after} | {reason} |")
-    return "\n".join([*lines, "", "Versions: " + "; ".join(versions), ""])
+def keep(row, came):
+    row.kept.parent.mkdir(parents=True, exist_ok=True)
+    row.kept.write_text(json.dumps({"came": came, "day": datetime.date.today().isoformat(),
+                                    "differences": getattr(row.guest, "differences", ())}))
+
+
+def document():
+    table, differences, used = [], [], set()
+    for row in rows():
+        kept = json.loads(row.kept.read_text()) if row.kept.exists() else {"came": "not run", "day": "", "differences": []}
+        where = f"{row.source} | {row.destination} | {row.what}"
+        table.append(f"| {where} | {kept['came']} | {kept['day']} |")
+        differences += [f"| {where} | `{key}` | {before} | {after} | {reason} |"
+                        for key, before, after, reason in kept["differences"]]
+        used |= {row.source, row.destination} - {"tcg"}
+    return "\n".join([
+        "# What crosses, as measured", "",
+        "Written by `tests/e2e/matrix.py` (`tools/test.sh --matrix`) from what it ran; nothing here is by hand. A guest is booted",
+        "under a stock Xen, sent by a stock `xl migrate`, and watched in the destination. \"Tick 17 → 18 … 40\": the last one under",
+        "Xen, the first and the last one seen in QEMU; \"clock ×\": the rate of its clock against the host's.", "",
+        "| from | to | guest | what came of it | day |", "|---|---|---|---|---|", *table, "",
+        "## What the witness saw change", "",
+        "It compares every register, and all that it can read of each device. These are all the values that differ after a",
+        "crossing; that each differs just so is checked (`tests/guests/witness_report.py`).", "",
+        "| from | to | guest | value | before | after | reason |", "|---|---|---|---|---|---|---|", *differences, "",
+        "## Versions", "", *(f"- {text}" for text in versions(sorted(used))), ""])
 
 
 def versions(hosts):
@@ -175,11 +199,10 @@ def main():
     options = parser.parse_args()
     os.environ["VMFERRY"] = str(pathlib.Path(options.vmferry).resolve())
     hosts = Hosts(os.environ["VMFERRY"])
-    table, failed, passed = [], 0, 0
+    failed, passed = 0, 0
     try:
         for number, row in enumerate(rows()):
-            words = f"{row.source} → {row.destination}: {row.what}"
-            if options.only not in words:
+            if options.only not in row.words:
                 continue
             start = time.monotonic()
             try:
@@ -188,13 +211,12 @@ def main():
             except Exception as error:  # a row that fails says so, and the next one is run
                 came = f"**failed**: {type(error).__name__}: {error}"
                 failed += 1
-            say(f"{words}: {came} ({time.monotonic() - start:.0f} s)")
-            table.append((row, came.splitlines()[0][:300]))
+            say(f"{row.words}: {came} ({time.monotonic() - start:.0f} s)")
+            keep(row, came.splitlines()[0][:300])
     finally:
         hosts.close()
     if options.document:
-        used = {name for row, _ in table for name in (row.source, row.destination)} - {"tcg"}
-        options.document.write_text(document(table, versions(sorted(used))))
+        options.document.write_text(document())
     say(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
