@@ -81,12 +81,13 @@ void pic_start(uint16_t enabled) {
   out<uint8_t>(0xA1, ~enabled >> 8);
 }
 
-// Each pin has a vector of its own; all but one are masked. From 16 on they are the PCI interrupts: level, low.
+// Each pin has a vector and a destination of its own; all but one are masked. From 16 on they are the PCI interrupts: level, low.
 void io_apic_start(unsigned enabled_pin, bool enabled) {
   for (unsigned pin = 0; pin < io_apic_pins(); ++pin) {
     const uint32_t mode = pin < 16 ? 0 : 0xA000;
-    io_apic_write(0x11 + 2 * pin, cpus[0].lapic_id << 24);
-    io_apic_write(0x10 + 2 * pin, (IO_APIC_VECTOR + pin) | mode | (enabled && pin == enabled_pin ? 0 : MASKED));
+    const bool used = enabled && pin == enabled_pin;
+    io_apic_write(0x11 + 2 * pin, (used ? cpus[0].lapic_id : 0x40 + pin) << 24);
+    io_apic_write(0x10 + 2 * pin, (IO_APIC_VECTOR + pin) | mode | (used ? 0 : MASKED));
   }
 }
 
@@ -98,11 +99,6 @@ void pit_start(uint16_t count) {
   out<uint8_t>(0x42, 0);
   out<uint8_t>(0x42, 0);
   out<uint8_t>(0x61, (in(0x61) & 0xC) | 1);
-}
-
-void rtc_write(uint8_t index, uint8_t value) {
-  out<uint8_t>(0x70, index);
-  out<uint8_t>(0x71, value);
 }
 
 bool hpet_start() {
@@ -215,9 +211,16 @@ uint8_t rtc_read(uint8_t index) {
   return in(0x71);
 }
 
+void rtc_write(uint8_t index, uint8_t value) {
+  const InterruptsOff off;
+  out<uint8_t>(0x70, index);
+  out<uint8_t>(0x71, value);
+}
+
 // SDM 3A 11.4 to 11.8.
 void lapic_start() {
   store<uint32_t>(LAPIC + 0xF0, 0x1FF);
+  store<uint32_t>(LAPIC + 0xD0, 0x11u << this_cpu().index << 24);           // logical destination
   store<uint32_t>(LAPIC + 0x370, 0x000FE | MASKED);                       // error
   store<uint32_t>(LAPIC + 0x350, use_pic && !this_cpu().index ? 0x700 : 0x700 | MASKED);  // LINT0: the 8259
   store<uint32_t>(LAPIC + 0x360, 0x400);                                  // LINT1: NMI
@@ -232,7 +235,8 @@ void ticks_start(Source wanted, bool pic) {
   use_pic = pic;
   const unsigned irq = source == Source::Rtc ? 8 : 0;
   const unsigned pin = source == Source::Rtc ? 8 : acpi.irq0_pin;
-  pic_start(use_pic ? 1 << irq | 4 : 0);
+  // With the I/O APIC LINT0 is masked, so that any mask will do here.
+  pic_start(use_pic ? 1 << irq | 4 : 0x5A5A);
   io_apic_start(pin, !use_pic);
   lapic_start();
   pit_start(source == Source::Lapic ? 0 : PIT_HZ100);
