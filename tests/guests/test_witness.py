@@ -16,6 +16,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 SECONDS = 40  # for anything that takes a few
 
 
+def held(cpu, number, register):
+    """What a CPU holds in a register in that round: pattern() of held.cpp."""
+    return ((cpu + 1) << 56 | register << 48 | number) * 0x0001000100010003 % 2**64 ^ 0x5AC3A53C0FF0C35A
+
+
+def page_word(address, generation):
+    """word() of memory.cpp."""
+    return ((address ^ generation << 40) * 0x9E3779B97F4A7C15 + generation) % 2**64
+
+
 class Guest:
     """A QEMU with the guest in it; its console is a file, COM1's input a socket's."""
 
@@ -123,29 +133,39 @@ class Machines(WitnessTest):
 class Migration(WitnessTest):
     ARGUMENTS = ("-M", "pc", "-vga", "std", "-smp", "2")
 
-    def migrate(self, change=None, arguments=()):
-        """From a QEMU to another with `arguments` too; change(file of the migration stream, guest) is between."""
+    def migrate(self, in_stream=None, on_destination=None, arguments=()):
+        """From a QEMU to another with `arguments` too; in_stream(the stream's bytes, the round that was going on) changes
+        those, on_destination(guest) something there, before it goes on."""
         source = self.start("source", "cpus=2", *self.ARGUMENTS)
         source.rounds(2)
+        time.sleep(0.3)  # in the midst of round 3
         stream = self.folder / f"{self.id()}.stream"
         source.save(stream)
-        if change:
-            change(stream, source)
         before = source.text()
         source.close()
-        destination = self.start("destination", "cpus=2", *self.ARGUMENTS, *arguments, "-incoming", f"exec:cat {stream}")
+        if in_stream:
+            content = bytearray(stream.read_bytes())
+            in_stream(content, before.count(" ok ") + 1)
+            stream.write_bytes(content)
+        destination = self.start("destination", "cpus=2", *self.ARGUMENTS, *arguments, "-S", "-incoming", f"exec:cat {stream}")
+        destination.qmp.wait_status("paused", SECONDS)
+        if on_destination:
+            on_destination(destination)
         destination.ask()
+        destination.qmp("cont")
         destination.wait(r"report \d+ end")
-        destination.wait(r"witness \d+ ok .*")
-        # One more round: memory, and the time since.
-        number = int(re.findall(r"witness (\d+) ok", destination.text())[-1])
+        number = int(re.findall(r"report (\d+) end", destination.text())[-1])
         destination.rounds(number + 1)
         after = destination.text()
         destination.close()
         return before, after
 
-    def failures(self, before, after):
-        return witness_report.compare(before, after).failures
+    def changed(self, before, after):
+        """The names in the failures, each of which has to begin with one."""
+        failures = witness_report.compare(before, after).failures
+        names = [re.match(r"(?:changed )?(bad-page|[\w.:]+?):? ", failure) for failure in failures]
+        self.assertNotIn(None, names, failures)
+        return {name[1] for name in names}
 
     def test_nothing_changes(self):
         before, after = self.migrate()
@@ -153,6 +173,41 @@ class Migration(WitnessTest):
         self.assertEqual(result.failures, [])
         self.assertEqual(result.expected, [])
         self.assertGreater(result.compared, 300)
+
+    def test_registers_change_in_the_stream(self):
+        """QEMU's stream has each as 8 bytes, the highest first, the guest's own copies are the other way round."""
+        def change(stream, number):
+            for cpu, name, value in ((0, "rax", held(0, number, 0)), (0, "r15", held(0, number, 15)),
+                                     (0, "xmm", held(0, number, 24 + 4 * 3)), (0, "x87", held(0, number, 16) | 1 << 63),
+                                     (0, "lstar", 0xFFFF800000000000 | 4 << 36 | 1 << 28 | 0x5A3C0F0 | 4)):
+                wanted = value.to_bytes(8, "big")
+                self.assertEqual(stream.count(wanted), 1, f"cpu{cpu} {name}")
+                stream[stream.index(wanted) + 6] ^= 0x10
+        self.assertEqual(self.changed(*self.migrate(change)),
+                         {"cpu0.rax", "cpu0.r15", "cpu0.xmm.low3", "cpu0.x87.significand0", "cpu0.msr.lstar"})
+
+    def test_memory_changes_in_the_stream(self):
+        """One bit in each of 16 pages in a row, one of which every round verifies."""
+        def change(stream, _number):
+            for page in range(256, 272):
+                address = 0x1000000 + page * 4096 + 0x808
+                words = [stream.find(page_word(address, generation).to_bytes(8, "little")) for generation in range(1, 9)]
+                found = [at for at in words if at >= 0]
+                self.assertEqual(len(found), 1, page)
+                stream[found[0] + 3] ^= 4
+        before, after = self.migrate(change)
+        self.assertEqual(self.changed(before, after) - {"round"}, {"bad-page"})
+        self.assertRegex(after, r"bad-page 011[0-9a-f]{2}808 expected [0-9a-f]{16} found [0-9a-f]{16}")
+
+    def test_devices_change_on_the_destination(self):
+        def change(guest):
+            for port, value in ((0x83, 0x77), (0x21, 0xFB), (0x70, 0x7A), (0x71, 0x12), (0x43, 0x34), (0x40, 0x20),
+                                (0x40, 0x2A), (0x3FF, 0x11)):
+                guest.qmp.hmp(f"o/b {port:#x} {value:#x}")
+            guest.qmp.hmp("o/h 0x602 0x100")
+        names = self.changed(*self.migrate(on_destination=change, arguments=("-cpu", "qemu64,stepping=9")))
+        self.assertEqual(names, {"dma.1.page", "pic.master.imr", "cmos.7a", "rate.tick", "uart.scratch", "pm1.enable",
+                                 "cpuid.1.0.eax", "cpuid.80000001.0.eax"})
 
 
 if __name__ == "__main__":
