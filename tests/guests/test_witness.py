@@ -202,7 +202,7 @@ class Migration(WitnessTest):
     def test_devices_change_on_the_destination(self):
         def change(guest):
             for port, value in ((0x83, 0x77), (0x21, 0xFB), (0x70, 0x7A), (0x71, 0x12), (0x43, 0x34), (0x40, 0x20),
-                                (0x40, 0x2A), (0x3FF, 0x11)):
+                                (0x40, 0x1A), (0x3FF, 0x11)):
                 guest.qmp.hmp(f"o/b {port:#x} {value:#x}")
             guest.qmp.hmp("o/h 0x602 0x100")
         names = self.changed(*self.migrate(on_destination=change, arguments=("-cpu", "qemu64,stepping=9")))
