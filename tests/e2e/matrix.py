@@ -53,7 +53,7 @@ def rows():
         ("virtio-blk and virtio-net", linux(disk_mib=0, nic="", extra=(
             'device_model_args_hvm=["-drive","driver=null-co,size=16777216,read-zeroes=on,if=none,id=v0","-device",'
             '"virtio-blk-pci,drive=v0,addr=0x5","-device","virtio-net-pci,addr=0x6"]',)), "raw-device-model-arguments"),
-        ("memory on both sides of an MMIO hole of 3840 MiB", linux(memory_mib=384, extra=("mmio_hole=3840",)), ""),
+        ("memory on both sides of an MMIO hole of 3840 MiB", linux(memory_mib=288, extra=("mmio_hole=3840",)), ""),
     ]
     for what, guest, refused in devices:
         yield Row("xen-4.17", "tcg", what, guest, refused)

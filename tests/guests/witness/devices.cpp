@@ -1,5 +1,8 @@
-// The report of the devices behind I/O ports. Data sheets: 8259A, 8254, 8237A, 8042, 16550, MC146818A,
-// ATA/ATAPI-6, VGA; ACPI 6.5 chapter 4 for the power management registers.
+// The devices behind I/O ports: values of their own for registers that matter to nobody here, and the report.
+// Data sheets: 8259A, 8254, 8237A, 8042, 16550, MC146818A, ATA/ATAPI-6, VGA; ACPI 6.5 chapter 4 for the power
+// management registers.
+#include <initializer_list>
+
 #include "acpi.hpp"
 #include "console.hpp"
 #include "machine.hpp"
@@ -139,6 +142,27 @@ void vga_report() {
 }
 
 }  // namespace
+
+void devices_start() {
+    for (unsigned channel = 1; channel < 4; ++channel) {  // which stay masked
+        out<uint8_t>(0x0C, 0);
+        for (const unsigned value : {0x1200 + channel, 0x3400 + channel}) {
+            const uint16_t port = 2 * channel + (value >= 0x3400);
+            out<uint8_t>(port, value);
+            out<uint8_t>(port, value >> 8);
+        }
+    }
+    out<uint8_t>(0x83, 0x31);
+    out<uint8_t>(0x81, 0x32);
+    out<uint8_t>(0x82, 0x33);
+    rtc_write(1, 0x57);  // the alarm, which is off
+    rtc_write(3, 0x46);
+    rtc_write(5, 0x13);
+    rtc_write(0x7A, 0xA7);  // nobody's
+    // Their interrupt, the SCI, is masked.
+    if (acpi.pm1_event) out<uint16_t>(acpi.pm1_event + 2, 0x0500);
+    if (acpi.gpe0) out<uint8_t>(acpi.gpe0 + acpi.gpe0_size / 2, 0x05);
+}
 
 void devices_report() {
     pic_report();

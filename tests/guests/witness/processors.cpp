@@ -48,8 +48,9 @@ extern "C" void other_cpu_main() {
         cpu.online = 1;
         hold();
         control_collect(cpu);
-        cpu.rounds = round;  // the first CPU compares and prints; this one has to wait for it
-        for (uint64_t i = 0; cpu.rounds && i < 100000000; ++i) asm volatile("pause" ::: "memory");
+        cpu.rounds =
+            round;  // the first CPU compares and prints; until it has, nothing of this may be written over
+        while (cpu.rounds) asm volatile("pause" ::: "memory");
     }
 }
 
@@ -82,7 +83,7 @@ unsigned processors_compare() {
     unsigned changed = 0;
     for (unsigned i = 1; i < cpu_count; ++i) {
         Cpu& cpu = cpus[i];
-        send(cpu.lapic_id, PING_VECTOR | 0x4000);
+        if (!cpu.rounds) send(cpu.lapic_id, PING_VECTOR | 0x4000);
         const uint64_t end = clock_ms() + 1000;
         while (!cpu.rounds && clock_ms() < end) asm volatile("pause");
         if (!cpu.rounds) {

@@ -5,4 +5,6 @@
 #include "ticks.hpp"
 
 void report(uint32_t number, const Rates& rates);
-void devices_report();  // devices.cpp
+// devices.cpp
+void devices_start();
+void devices_report();

@@ -37,3 +37,4 @@ uint32_t io_apic_read(uint32_t index);
 unsigned io_apic_pins();
 bool hpet_present();
 uint8_t rtc_read(uint8_t index);
+void rtc_write(uint8_t index, uint8_t value);

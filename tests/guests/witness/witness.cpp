@@ -92,6 +92,7 @@ extern "C" [[noreturn]] void witness_main(const Information* information) {
           acpi.io_apic, io_apic_pins(), acpi.hpet, acpi.lapics, information->mem_upper);
     clock_check();
     ticks_start(options.source, options.pic);
+    devices_start();
     asm volatile("sti");
     processors_start(options.cpus);
     memory_start(options.megabytes, information->mem_upper);
