@@ -79,7 +79,8 @@ class Hosts:
 
     def source(self, name):
         from xen_host import XenHost
-        if name not in self.sources:
+        # The emulator itself may have died under a guest: QEMU 7.2's TCG has an assertion that nested guests can reach.
+        if name not in self.sources or self.sources[name].machine.pid() is None:
             self.close_sources()
             self.sources[name] = XenHost(name, self.vmferry, say=say)
         return self.sources[name]
@@ -89,7 +90,7 @@ class Hosts:
         from remote_destination import RemoteDestination
         if name == "tcg":
             return LocalDestination
-        if name not in self.destinations:
+        if name not in self.destinations or self.destinations[name].pid() is None:
             self.close_destinations()
             self.destinations[name] = kvm_host(name, self.vmferry)
         return functools.partial(RemoteDestination, self.destinations[name])

@@ -172,7 +172,7 @@ class Memtest(Guest):
 @dataclasses.dataclass(frozen=True)
 class Witness(Guest):
     """tests/guests/witness: no operating system, everything in a known state, which it checks and reports."""
-    kernel: str = "witness.elf"
+    kernel: str = "witness.bin"
     command_line: str = "timer=pit"
     memory_mib: int = 64
     disk_mib: int = 0

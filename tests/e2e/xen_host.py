@@ -19,7 +19,7 @@ class XenHost:
         self.machine.image.build(say)
         kernel, initrd = linux_guest.build(self.machine.image)
         files = {"vmlinuz": kernel, "initrd": initrd, "ipxe_script": GUESTS / "ipxe_script",
-                 "witness.elf": pathlib.Path(vmferry).parent / "tests/guests/witness/witness.elf"}
+                 "witness.bin": pathlib.Path(vmferry).parent / "tests/guests/witness/witness.bin"}
         with tempfile.TemporaryDirectory(prefix="vmferry-payload-") as folder:
             folder = pathlib.Path(folder)
             (folder / "guests").mkdir()

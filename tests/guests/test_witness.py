@@ -89,7 +89,7 @@ class WitnessTest(unittest.TestCase):
         build = cls.folder / "build"
         for command in (["cmake", "-S", HERE / "witness", "-B", build], ["cmake", "--build", build]):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        cls.image = str(build / "witness.elf")
+        cls.image = str(build / "witness.bin")
 
     def start(self, name, command_line="", *arguments):
         guest = Guest(self.folder, f"{self.id()}-{name}"[-60:], self.image, command_line, arguments)

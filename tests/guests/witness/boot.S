@@ -1,29 +1,30 @@
 # From the loader to 64-bit C++, for the first CPU and for the others.
 #
 #   0x008000            code in real mode of a CPU that got a startup IPI (copied there by processors.cpp)
-#   0x100000            this image: Multiboot header, code, data, bss (page tables among it)
+#   0x010000            where a loader puts setup.S
+#   0x100000            this image: code, data, bss (page tables among it)
 #   16 MiB .. 16+N MiB  memory that is dirtied and verified (memory.cpp)
 #
 # Linear = physical for 4 GiB, in pages of 2 MiB, so that ACPI tables and devices' registers are where they say they are.
-# Multiboot 1: https://www.gnu.org/software/grub/manual/multiboot/multiboot.html. Bit 16 of the flags says that the header
-# has the load addresses, because loaders refuse the ELF header of a 64-bit program.
 
-        .set MAGIC, 0x1BADB002
-        .set FLAGS, 0x00010002                  # load addresses below; the memory's size is wanted
         .set EFER, 0xC0000080
 
-        .section .multiboot, "ax"
-        .balign 4
-header: .long MAGIC, FLAGS, -(MAGIC + FLAGS)
-        .long header, image_start, image_end, bss_end, entry
-
-        .text
+        # In 32-bit mode, with setup.S's flat segments; ebx: the command line, ecx: KiB of RAM above 1 MiB.
+        .section .text.entry, "ax"
         .code32
         .globl entry
 entry:  cli
         cld
+        # The loader does not clear what the image leaves open.
+        mov %ecx, %edx
+        mov $bss_start, %edi
+        mov $bss_end, %ecx
+        sub %edi, %ecx
+        xor %eax, %eax
+        rep stosb
         mov $(boot_stack + 16), %esp
-        mov %ebx, information
+        mov %ebx, command_line
+        mov %edx, memory_kib
         # SDM 3A 4.5: one PML4 entry, four page directory pointers, 2048 pages of 2 MiB (present, writable, large).
         movl $(pointers + 3), tables
         mov $4, %ecx
@@ -63,7 +64,8 @@ long_mode:
 first_cpu_64:
         mov $first_cpu_stack, %rdi
         mov (%rdi), %rsp
-        mov information(%rip), %edi
+        mov command_line(%rip), %edi
+        mov memory_kib(%rip), %esi
         call witness_main
         ud2
 
@@ -118,5 +120,6 @@ tables: .skip 4096
 pointers: .skip 4096
 directories: .skip 4 * 4096
 boot_stack: .skip 16
-information: .skip 4
+command_line: .skip 4
+memory_kib: .skip 4
 next_64: .skip 4

@@ -6,7 +6,7 @@
 //   report N begin ... end      in rounds 1, 10, 20 ..., after a byte 'r', and where time or a device made a
 //   jump
 //
-// Words on the Multiboot command line: timer=pit|lapic|rtc|hpet, pic, cpus=N, mem=MiB.
+// Words on the kernel command line: timer=pit|lapic|rtc|hpet, pic, cpus=N, mem=MiB.
 #include "acpi.hpp"
 #include "console.hpp"
 #include "machine.hpp"
@@ -16,11 +16,6 @@
 #include "ticks.hpp"
 
 namespace {
-
-// Multiboot 1, 3.3
-struct Information {
-    uint32_t flags, mem_lower, mem_upper, boot_device, command_line;
-};
 
 struct Options {
     Source source = Source::Pit;
@@ -79,23 +74,23 @@ uint64_t per_ms(uint64_t count, uint64_t pm) {
 
 }  // namespace
 
-extern "C" [[noreturn]] void witness_main(const Information* information) {
+// From boot.S. `memory_kib`: of RAM above 1 MiB.
+extern "C" [[noreturn]] void witness_main(const char* command_line, uint32_t memory_kib) {
     Cpu& cpu = cpus[0];
     console_start();
     print("witness starts\n");
     const bool has_acpi = acpi_read();
-    const Options options = parse(
-        information->flags & 4 ? reinterpret_cast<const char*>(uint64_t(information->command_line)) : "");
+    const Options options = parse(command_line ? command_line : "");
     control_start(cpu);
     cpu.lapic_id = load<uint32_t>(LAPIC + 0x20) >> 24;
     print("acpi=%u pm_timer=%x io_apic=%x pins=%u hpet=%x lapics=%u memory_kib=%u\n", has_acpi, acpi.pm_timer,
-          acpi.io_apic, io_apic_pins(), acpi.hpet, acpi.lapics, information->mem_upper);
+          acpi.io_apic, io_apic_pins(), acpi.hpet, acpi.lapics, memory_kib);
     clock_check();
     ticks_start(options.source, options.pic);
     devices_start();
     asm volatile("sti");
     processors_start(options.cpus);
-    memory_start(options.megabytes, information->mem_upper);
+    memory_start(options.megabytes, memory_kib);
     control_collect(cpu);
     control_expect(cpu);
 
