@@ -9,7 +9,9 @@ constexpr uint64_t PM_HZ = 3579545;
 
 // Cumulative; each wrap of the 24 bits (4.7 s) has to be seen, and is, by the ticks.
 uint64_t clock_ticks();
-inline uint64_t clock_ms() { return clock_ticks() * 1000 / PM_HZ; }
+inline uint64_t clock_ms() {
+    return clock_ticks() * 1000 / PM_HZ;
+}
 uint16_t clock_port();
 // The PM timer counts, or another port was found where it does, which is printed.
 void clock_check();
@@ -24,9 +26,9 @@ void ticks_interrupt(uint64_t vector);
 void lapic_start();
 
 struct Rates {
-  bool known;
-  uint64_t pm, tsc, lapic, pit, hpet, ticks, seconds;  // counts in `pm` ticks of the PM timer
-  uint64_t pit_pm;                                     // the part of `pm` that `pit` was counted in
+    bool known;
+    uint64_t pm, tsc, lapic, pit, hpet, ticks, seconds;  // counts in `pm` ticks of the PM timer
+    uint64_t pit_pm;                                     // the part of `pm` that `pit` was counted in
 };
 Rates rates_measure();
 
