@@ -131,7 +131,7 @@ class Machines(WitnessTest):
 
 
 class Migration(WitnessTest):
-    ARGUMENTS = ("-M", "pc", "-vga", "std", "-smp", "2")
+    ARGUMENTS = ("-M", "pc", "-vga", "std", "-smp", "2", "-cpu", "max")  # which has AVX
 
     def migrate(self, in_stream=None, on_destination=None, arguments=()):
         """From a QEMU to another with `arguments` too; in_stream(the stream's bytes, the round that was going on) changes
@@ -178,13 +178,13 @@ class Migration(WitnessTest):
         """QEMU's stream has each as 8 bytes, the highest first, the guest's own copies are the other way round."""
         def change(stream, number):
             for cpu, name, value in ((0, "rax", held(0, number, 0)), (0, "r15", held(0, number, 15)),
-                                     (0, "xmm", held(0, number, 24 + 4 * 3)), (0, "x87", held(0, number, 16) | 1 << 63),
+                                     (0, "xmm", held(0, number, 24 + 4 * 3)), (0, "ymm", held(0, number, 24 + 4 * 15 + 3)), (0, "x87", held(0, number, 16) | 1 << 63),
                                      (0, "lstar", 0xFFFF800000000000 | 4 << 36 | 1 << 28 | 0x5A3C0F0 | 4)):
                 wanted = value.to_bytes(8, "big")
                 self.assertEqual(stream.count(wanted), 1, f"cpu{cpu} {name}")
                 stream[stream.index(wanted) + 6] ^= 0x10
         self.assertEqual(self.changed(*self.migrate(change)),
-                         {"cpu0.rax", "cpu0.r15", "cpu0.xmm.low3", "cpu0.x87.significand0", "cpu0.msr.lstar"})
+                         {"cpu0.rax", "cpu0.r15", "cpu0.xmm.low3", "cpu0.ymm.high15", "cpu0.x87.significand0", "cpu0.msr.lstar"})
 
     def test_memory_changes_in_the_stream(self):
         """One bit in each of 16 pages in a row, one of which every round verifies."""
@@ -205,7 +205,7 @@ class Migration(WitnessTest):
                                 (0x40, 0x1A), (0x3FF, 0x11)):
                 guest.qmp.hmp(f"o/b {port:#x} {value:#x}")
             guest.qmp.hmp("o/h 0x602 0x100")
-        names = self.changed(*self.migrate(on_destination=change, arguments=("-cpu", "qemu64,stepping=9")))
+        names = self.changed(*self.migrate(on_destination=change, arguments=("-cpu", "max,stepping=9")))
         self.assertEqual(names, {"dma.1.page", "pic.master.imr", "cmos.7a", "rate.tick", "uart.scratch", "pm1.enable",
                                  "cpuid.1.0.eax", "cpuid.80000001.0.eax"})
 

@@ -127,9 +127,9 @@ def number(values, key, default=0):
     return default if value in (None, "absent", "none") else int(value, 16)
 
 
-def lapic_divider(values):
+def lapic_divider(values, key="lapic.divider"):
     """SDM 3A figure 11-10: bits 0, 1 and 3."""
-    register = number(values, "lapic.divider")
+    register = number(values, key)
     code = register & 3 | register >> 1 & 4
     return 1 if code == 7 else 2 << code
 
@@ -156,9 +156,9 @@ def _lapic_rate(_key, before, after):
     return other_lapic_base(before, after)
 
 
-def _lapic_divider(_key, before, after):
+def _lapic_divider(key, before, after):
     """Ten times as much, as near as a power of two comes, and at most 128."""
-    wanted, got = 10 * lapic_divider(before), lapic_divider(after)
+    wanted, got = 10 * lapic_divider(before, key), lapic_divider(after, key)
     return other_lapic_base(before, after) and (got == 128 if wanted > 128 else wanted / 2 < got < wanted * 2)
 
 
@@ -223,7 +223,7 @@ def _same_apic_id(_key, before, after):
 
 EXPECTED = [
     (r"rate\.lapic", _lapic_rate, "the LAPIC timer's clock: 100 MHz under Xen, 1 GHz under QEMU"),
-    (r"lapic\.divider", _lapic_divider, "raised as far as it goes, against the tenfold clock"),
+    (r"(cpu\d\.)?lapic\.divider", _lapic_divider, "raised as far as it goes, against the tenfold clock"),
     (r"rate\.tick", _lapic_tick, "the LAPIC's tick, by the ratio of clock and divider"),
     (r"ioapic\.version", _io_apic_version, "Xen's I/O APIC has 48 pins, QEMU's 24"),
     (r"ioapic\.redirection\.(1[89a-f]|2.)\.(low|high)", _pin_gone, "QEMU's I/O APIC has no such pin"),

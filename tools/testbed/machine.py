@@ -110,7 +110,7 @@ class Machine:
             drives += ["-drive", f"file={self.folder / 'payload'},if=virtio,format=raw,cache=unsafe"]
         port, service = free_port(), free_port()
         (self.folder / "port").write_text(f"{port} {service}\n")
-        with open(self.folder / "qemu.log", "wb") as log:
+        with open(self.folder / "qemu.log", "ab") as log:
             subprocess.Popen(
                 ["qemu-system-x86_64", "-name", self.host.name, "-nodefaults", "-accel", "tcg,thread=multi,tb-size=512",
                  "-cpu", hosts.CPU, "-m", str(self.host.memory_mib), "-display", "none", "-no-reboot",

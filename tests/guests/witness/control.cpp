@@ -11,6 +11,7 @@
 #include "console.hpp"
 #include "machine.hpp"
 #include "processor.hpp"
+#include "ticks.hpp"
 
 namespace {
 
@@ -70,6 +71,17 @@ constexpr Msr MSRS[] = {{"msr.apic_base", 0x1B},
                         {"msr.osvw_length", 0xC0010140},
                         {"msr.osvw_status", 0xC0010141}};
 
+// SDM 3A table 11-1; of the first CPU report.cpp tells these, and more.
+constexpr struct {
+    const char* name;
+    uint16_t offset;
+} LAPIC_REGISTERS[] = {
+    {"lapic.id", 0x20},           {"lapic.tpr", 0x80},           {"lapic.logical", 0xD0},
+    {"lapic.format", 0xE0},       {"lapic.spurious", 0xF0},      {"lapic.lvt_timer", 0x320},
+    {"lapic.lvt_thermal", 0x330}, {"lapic.lvt_counters", 0x340}, {"lapic.lvt_lint0", 0x350},
+    {"lapic.lvt_lint1", 0x360},   {"lapic.lvt_error", 0x370},    {"lapic.initial", 0x380},
+    {"lapic.divider", 0x3E0}};
+
 constexpr uint32_t MTRR_BASE = 0x200;
 
 bool has_ymm() {
@@ -124,24 +136,24 @@ uint64_t pattern(const Cpu& cpu, uint64_t n, bool high) {
 }
 
 void write_msrs(const Cpu& cpu) {
-    write_msr(0xC0000100, pattern(cpu, 1, false));
-    write_msr(0xC0000101, reinterpret_cast<uint64_t>(&cpu));
-    write_msr(0xC0000102, pattern(cpu, 2, true));
-    write_msr(0xC0000081, 0x0023001000000000 | pattern(cpu, 3, false) << 32 >> 32);
-    write_msr(0xC0000082, pattern(cpu, 4, true));
-    write_msr(0xC0000083, pattern(cpu, 5, true));
-    write_msr(0xC0000084, 0x00047700 + cpu.index);
-    write_msr(0x174, 0x0130 + 8 * cpu.index);
-    write_msr(0x175, pattern(cpu, 6, false));
-    write_msr(0x176, pattern(cpu, 7, true));
-    write_msr(0x277, 0x0105040600070406);  // entry 0, which all pages use, remains write-back
-    if (cpuid(0x80000001).d & 1 << 27) write_msr(0xC0000103, 0xA0C0E000 + cpu.index);
+    write_msr_guarded(0xC0000100, pattern(cpu, 1, false));
+    write_msr_guarded(0xC0000101, reinterpret_cast<uint64_t>(&cpu));
+    write_msr_guarded(0xC0000102, pattern(cpu, 2, true));
+    write_msr_guarded(0xC0000081, 0x0023001000000000 | pattern(cpu, 3, false) << 32 >> 32);
+    write_msr_guarded(0xC0000082, pattern(cpu, 4, true));
+    write_msr_guarded(0xC0000083, pattern(cpu, 5, true));
+    write_msr_guarded(0xC0000084, 0x00047700 + cpu.index);
+    write_msr_guarded(0x174, 0x0130 + 8 * cpu.index);
+    write_msr_guarded(0x175, pattern(cpu, 6, false));
+    write_msr_guarded(0x176, pattern(cpu, 7, true));
+    write_msr_guarded(0x277, 0x0105040600070406);  // entry 0, which all pages use, remains write-back
+    if (cpuid(0x80000001).d & 1 << 27) write_msr_guarded(0xC0000103, 0xA0C0E000 + cpu.index);
     // The last variable range, which BIOSes leave alone: 1 MiB where nothing is, write-protected.
     if (const unsigned count = read_msr(0xFE) & 0xFF) {
         const unsigned bits = cpuid(0x80000000).a >= 0x80000008 ? cpuid(0x80000008).a & 0xFF : 36;
-        write_msr(MTRR_BASE + 2 * (count - 1), 0xD0000000 | 5);
-        write_msr(MTRR_BASE + 2 * (count - 1) + 1,
-                  (((uint64_t(1) << bits) - 1) & ~uint64_t(0xFFFFF)) | 0x800);
+        write_msr_guarded(MTRR_BASE + 2 * (count - 1), 0xD0000000 | 5);
+        write_msr_guarded(MTRR_BASE + 2 * (count - 1) + 1,
+                          (((uint64_t(1) << bits) - 1) & ~uint64_t(0xFFFFF)) | 0x800);
     }
 }
 
@@ -272,6 +284,8 @@ void control_collect(Cpu& cpu) {
         const bool there = read_msr_guarded(msr.number, &value);
         add(cpu, msr.name, value, NO_NUMBER, !there);
     }
+    if (cpu.index)
+        for (const auto& r : LAPIC_REGISTERS) add(cpu, r.name, load<uint32_t>(LAPIC + r.offset));
     const unsigned ranges = read_msr(0xFE) & 0xFF;
     for (unsigned i = 0; i < ranges; ++i) {
         add(cpu, "msr.mtrr.base", read_msr(MTRR_BASE + 2 * i), i);

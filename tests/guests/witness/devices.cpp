@@ -42,8 +42,14 @@ void pit_report() {
 }
 
 void rtc_report() {
-    print("rtc.time %2x%2x%2x%2x%2x%2x\n", rtc_read(9), rtc_read(8), rtc_read(7), rtc_read(4), rtc_read(2),
-          rtc_read(0));
+    uint64_t time = 0;
+    for (int i = 0; i < 4; ++i) {  // until two readings agree, so that none is of the moment when it moves on
+        const uint64_t last = time;
+        time = 0;
+        for (const uint8_t field : {9, 8, 7, 4, 2, 0}) time = time << 8 | rtc_read(field);
+        if (time == last) break;
+    }
+    print("rtc.time %12x\n", time);
     print("rtc.alarm %2x%2x%2x\n", rtc_read(5), rtc_read(3), rtc_read(1));
     print("rtc.a %x\nrtc.b %x\nrtc.d %x\n", rtc_read(0x0A) & 0x7F, rtc_read(0x0B), rtc_read(0x0D));
     for (unsigned i = 0x0E; i < 0x80; ++i)

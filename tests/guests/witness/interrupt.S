@@ -30,17 +30,29 @@ common: cld
         add $16, %rsp
         iretq
 
-# bool read_msr_guarded(uint32_t number, uint64_t* value): a #GP at guarded_access continues at guarded_access_failed.
-        .globl read_msr_guarded, guarded_access, guarded_access_failed
+# bool read_msr_guarded(uint32_t number, uint64_t* value), bool write_msr_guarded(uint32_t number, uint64_t value): a #GP at
+# guarded_read or guarded_write continues at guarded_failed.
+        .globl read_msr_guarded, write_msr_guarded, guarded_read, guarded_write, guarded_failed
 read_msr_guarded:
         mov %edi, %ecx
-guarded_access:
+guarded_read:
         rdmsr
         shl $32, %rdx
         or %rdx, %rax
         mov %rax, (%rsi)
         mov $1, %eax
         ret
-guarded_access_failed:
+
+write_msr_guarded:
+        mov %edi, %ecx
+        mov %esi, %eax
+        mov %rsi, %rdx
+        shr $32, %rdx
+guarded_write:
+        wrmsr
+        mov $1, %eax
+        ret
+
+guarded_failed:
         xor %eax, %eax
         ret

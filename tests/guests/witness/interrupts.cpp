@@ -4,7 +4,7 @@
 #include "processor.hpp"
 #include "ticks.hpp"
 
-extern "C" char vector_entries[], guarded_access[], guarded_access_failed[];
+extern "C" char vector_entries[], guarded_read[], guarded_write[], guarded_failed[];
 
 namespace {
 
@@ -50,8 +50,9 @@ extern "C" void interrupt(Frame& frame) {
     Cpu& cpu = this_cpu();
     if (frame.vector == 1) {  // DR3 watches trap_word; the status is left as it is, a value to be kept
         cpu.breakpoints = cpu.breakpoints + 1;
-    } else if (frame.vector == 13 && frame.rip == reinterpret_cast<uint64_t>(guarded_access)) {
-        frame.rip = reinterpret_cast<uint64_t>(guarded_access_failed);
+    } else if (frame.vector == 13 && (frame.rip == reinterpret_cast<uint64_t>(guarded_read) ||
+                                      frame.rip == reinterpret_cast<uint64_t>(guarded_write))) {
+        frame.rip = reinterpret_cast<uint64_t>(guarded_failed);
     } else if (frame.vector < 32) {
         die(frame);
     } else if (cpu.index) {  // the only interrupt to go there is the first CPU's, after a round

@@ -30,12 +30,9 @@ inline uint64_t read_tsc() {
     return low | uint64_t(high) << 32;
 }
 
-inline void write_msr(uint32_t number, uint64_t value) {
-    asm volatile("wrmsr" ::"c"(number), "a"(uint32_t(value)), "d"(uint32_t(value >> 32)) : "memory");
-}
-
-// False if the CPU has no such register (interrupt.S).
+// False if the CPU has no such register, or will not have that value (interrupt.S).
 extern "C" bool read_msr_guarded(uint32_t number, uint64_t* value);
+extern "C" bool write_msr_guarded(uint32_t number, uint64_t value);
 
 inline uint64_t read_msr(uint32_t number) {
     uint64_t value = 0;

@@ -35,7 +35,7 @@ struct [[gnu::packed]] TaskState {
     uint16_t reserved3, io_map;
 };
 
-constexpr unsigned CONTROLS = 128;
+constexpr unsigned CONTROLS = 160;
 constexpr unsigned MOST_CPUS = 8;
 
 struct alignas(0x8000) Cpu {
