@@ -22,7 +22,8 @@ namespace {
 constexpr uint8_t PIC_VECTOR = 0x30, LAPIC_VECTOR = 0x40, WATCHDOG_VECTOR = 0x41, IO_APIC_VECTOR = 0x60;
 constexpr uint32_t MASKED = 1 << 16;
 constexpr uint16_t PIT_HZ100 = 11932;
-constexpr uint64_t LOST_MS = 3000;
+constexpr unsigned MOST_TICKS = 400;               // of a hold, should the PM timer stand still
+constexpr unsigned MOST_PIT = 72, MOST_LAPIC = 8;  // of the watchdog's without a tick: 4 s
 
 uint16_t pm_port;
 uint32_t pm_last;
@@ -32,8 +33,8 @@ Source source;
 bool use_pic;
 uint32_t lapic_initial;
 volatile uint64_t ticks, spurious;
-volatile uint64_t deadline, last_tick;
-uint64_t wakes;
+volatile uint64_t deadline;
+volatile unsigned held_ticks, without_tick;
 volatile bool holding, lost;
 
 bool counts(uint16_t port) {
@@ -49,18 +50,19 @@ void end_hold() {
     holding = false;
 }
 
-// Counts of interrupts bound the hold should the PM timer stand still.
 void tick() {
     ticks = ticks + 1;
-    last_tick = clock_ms();
-    if (holding && (last_tick >= deadline || ++wakes > 1000)) end_hold();
+    without_tick = 0;
+    held_ticks = held_ticks + 1;
+    if (holding && (clock_ms() >= deadline || held_ticks > MOST_TICKS)) end_hold();
 }
 
 void watchdog() {
-    if (holding && (clock_ms() > last_tick + LOST_MS || ++wakes > 200)) {
-        lost = true;
-        end_hold();
-    }
+    clock_ticks();
+    without_tick = without_tick + 1;
+    if (!holding || without_tick <= (source == Source::Lapic ? MOST_PIT : MOST_LAPIC)) return;
+    lost = true;
+    end_hold();
 }
 
 void io_apic_write(uint32_t index, uint32_t value) {
@@ -174,7 +176,8 @@ Rates measure_once() {
     const uint64_t give_up = clock_ticks() + 3 * PM_HZ;
     uint8_t second = rtc_read(0);
     Sample first{}, last{};
-    while (clock_ticks() < give_up) {
+    for (int i = 0; i < 1000 && clock_ticks() < give_up;
+         ++i) {  // by the clock, or by ticks should it stand still
         asm volatile("sti; hlt" ::: "memory");
         const uint8_t now = rtc_read(0);
         const Sample s = sample();
@@ -220,18 +223,19 @@ uint64_t clock_ticks() {
     return pm_total;
 }
 
-void clock_check() {
+bool clock_check() {
     if (!pm_port) pm_port = acpi.pm_timer, pm_last = in<uint32_t>(pm_port) & 0xFFFFFF;
-    if (counts(pm_port)) return;
+    if (counts(pm_port)) return true;
     // Where Xen's guests have it, and where QEMU's machines do.
     for (const uint16_t port : {acpi.pm_timer, uint16_t(0xB008), uint16_t(0x608)}) {
         if (!counts(port)) continue;
         print("changed pm-timer.port expected %x found %x\n", pm_port, port);
         pm_port = port;
         pm_last = in<uint32_t>(port) & 0xFFFFFF;
-        return;
+        return false;
     }
     print("changed pm-timer expected counting found standing\n");
+    return false;
 }
 
 uint32_t io_apic_read(uint32_t index) {
@@ -312,9 +316,9 @@ uint64_t ticks_spurious() {
 
 bool ticks_hold(uint32_t ms, bool halt) {
     asm volatile("cli" ::: "memory");
-    last_tick = clock_ms();
-    deadline = last_tick + ms;
-    wakes = 0;
+    deadline = clock_ms() + ms;
+    held_ticks = 0;
+    without_tick = 0;
     lost = false;
     holding = true;
     cpus[0].hold_next = reinterpret_cast<uint64_t>(halt ? hold_halt : hold_spin);

@@ -13,8 +13,8 @@ inline uint64_t clock_ms() {
     return clock_ticks() * 1000 / PM_HZ;
 }
 uint16_t clock_port();
-// The PM timer counts, or another port was found where it does, which is printed.
-void clock_check();
+// Whether the PM timer counts where it did; else that is printed, and a port where it does is looked for.
+bool clock_check();
 
 void ticks_start(Source source, bool pic);
 uint64_t ticks_count();
