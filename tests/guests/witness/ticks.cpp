@@ -1,5 +1,5 @@
-// Time: the PM timer, by which everything is measured, and the periodic interrupt from the PIT, the LAPIC,
-// the RTC or the HPET. Another timer is the watchdog, because a hold ends with an interrupt:
+// The periodic interrupt from the PIT, the LAPIC, the RTC or the HPET. Another timer is the watchdog, because a
+// hold ends with an interrupt:
 //
 //   tick source      vector 8259 / I/O APIC   rate      watchdog
 //   pit  channel 0   30 / 62 (pin 2)          100 Hz    lapic, 2 Hz
@@ -25,10 +25,6 @@ constexpr uint16_t PIT_HZ100 = 11932;
 constexpr unsigned MOST_TICKS = 400;               // of a hold, should the PM timer stand still
 constexpr unsigned MOST_PIT = 72, MOST_LAPIC = 8;  // of the watchdog's without a tick: 4 s
 
-uint16_t pm_port;
-uint32_t pm_last;
-volatile uint64_t pm_total;
-
 Source source;
 bool use_pic;
 uint32_t lapic_initial;
@@ -36,14 +32,6 @@ volatile uint64_t ticks, spurious;
 volatile uint64_t deadline;
 volatile unsigned held_ticks, without_tick;
 volatile bool holding, lost;
-
-bool counts(uint16_t port) {
-    const auto first = in<uint32_t>(port);
-    if (first == 0xFFFFFFFF) return false;
-    for (int i = 0; i < 1000; ++i)
-        if (in<uint32_t>(port) != first) return true;
-    return false;
-}
 
 void end_hold() {
     cpus[0].hold_next = reinterpret_cast<uint64_t>(hold_done);
@@ -54,7 +42,8 @@ void tick() {
     ticks = ticks + 1;
     without_tick = 0;
     held_ticks = held_ticks + 1;
-    if (holding && (clock_ms() >= deadline || held_ticks > MOST_TICKS)) end_hold();
+    const uint64_t now = clock_ms();
+    if (holding && (now >= deadline || held_ticks > MOST_TICKS)) end_hold();
 }
 
 void watchdog() {
@@ -210,33 +199,6 @@ Rates measure_once() {
 }
 
 }  // namespace
-
-uint16_t clock_port() {
-    return pm_port;
-}
-
-uint64_t clock_ticks() {
-    const InterruptsOff off;
-    const uint32_t now = in<uint32_t>(pm_port) & 0xFFFFFF;
-    pm_total = pm_total + ((now - pm_last) & 0xFFFFFF);
-    pm_last = now;
-    return pm_total;
-}
-
-bool clock_check() {
-    if (!pm_port) pm_port = acpi.pm_timer, pm_last = in<uint32_t>(pm_port) & 0xFFFFFF;
-    if (counts(pm_port)) return true;
-    // Where Xen's guests have it, and where QEMU's machines do.
-    for (const uint16_t port : {acpi.pm_timer, uint16_t(0xB008), uint16_t(0x608)}) {
-        if (!counts(port)) continue;
-        print("changed pm-timer.port expected %x found %x\n", pm_port, port);
-        pm_port = port;
-        pm_last = in<uint32_t>(port) & 0xFFFFFF;
-        return false;
-    }
-    print("changed pm-timer expected counting found standing\n");
-    return false;
-}
 
 uint32_t io_apic_read(uint32_t index) {
     store<uint32_t>(acpi.io_apic, index);
