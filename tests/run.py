@@ -22,7 +22,9 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     folder = HERE / sys.argv[1]
-    os.environ["VMFERRY"] = str(pathlib.Path(sys.argv[2]).resolve())
+    vmferry = pathlib.Path(sys.argv[2]).resolve()
+    os.environ["VMFERRY"] = str(vmferry)
+    os.environ["WITNESS"] = str(vmferry.parent / "tests/guests/witness/witness.bin")
     sys.path[:0] = map(str, (folder, *ALSO))
     loader = unittest.TestLoader()
     names = sys.argv[3:] or sorted(file.stem for file in folder.glob("test_*.py"))

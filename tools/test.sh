@@ -2,7 +2,7 @@
 # tools/test.sh [--quick|--matrix]: everything that has to hold. Ends with the line "N passed, M failed" and exits 0 only if M = 0.
 #
 #     (none)    release build, unit tests, format, clang-tidy, unit tests under ASan and UBSan, end-to-end tests with a
-#               real QEMU, the demo, crossings from a real Xen host (the test bed's)
+#               real QEMU, the test guests themselves, crossings from a real Xen host (the test bed's), the demo
 #     --quick   release build, unit tests, a short demo: within 5 minutes
 #     --matrix  release build, then guests × devices × hosts in the test bed: an hour; writes docs/matrix.md
 #
@@ -98,6 +98,7 @@ step format format
 step tidy python3 tools/lint/tidy.py build/release
 step build-asan tools/build.sh asan unit_tests && step unit-asan unit asan
 step end-to-end python3 tests/run.py tools build/release/vmferry
+step guests python3 tests/run.py guests build/release/vmferry
 step test-bed python3 tests/run.py e2e build/release/vmferry
 step demo tools/demo.sh
 finish

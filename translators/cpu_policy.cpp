@@ -163,6 +163,11 @@ Result<std::string> cpu_argument(const xen::CpuidPolicy& policy, Accel accel, st
     cpu += fmt::format(",family={},model={},stepping={}", identity.family, identity.model, identity.stepping);
     if (bits != 0)
         cpu += fmt::format(",{}={}", accel == Accel::tcg ? "phys-bits" : "host-phys-bits-limit", bits);
+    // QEMU ends CPUID where the last feature stands that it shows; the guest may ask for what it saw behind
+    // that, the address widths of leaf 0x80000008 for one.
+    cpu += fmt::format(",level={:#x}", xen::find_leaf(policy, 0)->eax);
+    if (const auto* extended = xen::find_leaf(policy, 0x80000000))
+        cpu += fmt::format(",xlevel={:#x}", extended->eax);
     // A process that starts after the crossing asks CPUID anew: it must not find more than the kernel did.
     for (const auto& feature : named_features()) {
         if (accel == Accel::tcg && !feature.tcg) continue;

@@ -88,9 +88,9 @@ void fold_interrupts(Machine& machine, std::span<const PciDevice> devices, Audit
     const auto links = links_in_use(machine.ioapic, devices, audit);
     const auto old_routes = machine.wires.pirq;
 
-    // Entries in use that no device of the machine can reach go nowhere on Xen either.
+    // Pins from 16 on are not wired to anything on QEMU's side; the guest finds in them what it wrote.
     machine.ioapic.redirection.assign(qemu_ioapic_pins, redirection::reset);
-    std::copy_n(source.begin(), std::min<std::size_t>(source.size(), first_pci_gsi),
+    std::copy_n(source.begin(), std::min<std::size_t>(source.size(), qemu_ioapic_pins),
                 machine.ioapic.redirection.begin());
 
     std::uint32_t taken = 0;

@@ -130,6 +130,19 @@ class Machines(WitnessTest):
         self.assertEqual(self.check("timer=hpet", "-M", "q35")["hpet.config"], "3")
 
 
+class Trouble(WitnessTest):
+    def test_no_tick_another_pm_timer_an_exception(self):
+        guest = self.start("guest", "timer=pit", "-M", "pc")
+        guest.rounds(2)
+        guest.qmp.hmp("o/b 0x43 0x30")  # the PIT's mode 0 waits for a count
+        guest.wait("changed tick expected interrupts found none")
+        for value, port in ((0x80000B40, 0xCF8), (0xB001, 0xCFC)):
+            guest.qmp.hmp(f"o/w {port:#x} {value:#x}")
+        guest.wait("changed pm-timer.port expected 608 found b008")
+        guest.qmp.hmp("nmi")
+        self.assertRegex(guest.wait("exception .*"), "^exception 02 cpu=0 ")
+
+
 class Migration(WitnessTest):
     ARGUMENTS = ("-M", "pc", "-vga", "std", "-smp", "2", "-cpu", "max")  # which has AVX
 

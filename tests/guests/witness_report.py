@@ -8,7 +8,7 @@ one after, key by key; a key is
 
     equal     the same value on both sides
     counts    a counter, the time, or an interrupt that waits at that moment (COUNTS)
-    rate      within 5 % of the clock's nominal frequency (_compare_rate)
+    rate      within 5 % of the clock's nominal frequency (NOMINAL; else what the source had)
     expected  different in a way that EXPECTED names, with a relation between the two values that is checked
 
 and anything else is a failure; so are a line `changed`, `bad-page`, `exception` or `unexpected-interrupt`, a round that is

@@ -92,8 +92,11 @@ TEST_CASE("cpu: a policy that no CPU has is an error") {
 }
 
 TEST_CASE("cpu: the argument") {
+    auto policy = guest_policy();
     const auto tcg = cpu_argument(guest_policy(), Accel::tcg, "").value_or("");
     CHECK(tcg.starts_with("max,vendor=AuthenticAMD,family=15,model=107,stepping=1,phys-bits=40,"));
+    CHECK(tcg.find(fmt::format(",level={:#x},xlevel={:#x},", leaf(policy, 0).eax,
+                               leaf(policy, 0x80000000).eax)) != std::string::npos);
     CHECK(tcg.find(",la57=off") != std::string::npos);
     CHECK(tcg.find(",avx2=off") == std::string::npos);      // the guest has it
     CHECK(tcg.find(",amx-tile=off") == std::string::npos);  // TCG has no AMX to switch off
@@ -105,7 +108,6 @@ TEST_CASE("cpu: the argument") {
     CHECK(cpu_argument({}, Accel::tcg, "").value_or("") == "max");
     CHECK(cpu_argument({}, Accel::kvm, "").value_or("") == "host");
 
-    auto policy = guest_policy();
     leaf(policy, 0x80000008).eax = 0x30FF;  // no CPU has 255 address bits
     CHECK(cpu_argument(policy, Accel::tcg, "").value_or("").find("phys-bits") == std::string::npos);
 }

@@ -52,6 +52,16 @@ TEST_CASE("a device's entry moves to an ISA pin, and its link is routed there") 
     CHECK((board.machine.pic[pin / 8].elcr >> (pin % 8) & 1) == 1);
 }
 
+TEST_CASE("entries of pins that both have and no device is wired to stay as they were written") {
+    Board board{3};
+    board.pin_of(3) = entry;
+    for (unsigned pin = 16; pin < 24; ++pin)
+        board.machine.ioapic.redirection[pin] = redirection::masked | 0x70 | pin;
+    board.fold();
+    for (unsigned pin = 16; pin < 24; ++pin)
+        CHECK(board.machine.ioapic.redirection[pin] == (redirection::masked | 0x70 | pin));
+}
+
 TEST_CASE("two devices on one link: refused if both have an interrupt of their own") {
     // Slots 3 and 7 share a link of the PIIX3; on Xen they have pins 28 and 44.
     REQUIRE(piix3_link(3, 0) == piix3_link(7, 0));

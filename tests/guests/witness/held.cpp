@@ -30,7 +30,7 @@ uint64_t get64(const uint8_t* at) {
     return value;
 }
 
-// The names of all CPUs' registers differ from those of the others, so a swap shows.
+// No two registers of any CPUs hold the same, so a swap shows.
 uint64_t pattern(const Cpu& cpu, uint32_t round, unsigned number) {
     return (uint64_t(cpu.index + 1) << 56 | uint64_t(number) << 48 | round) * 0x0001000100010003 ^
            0x5AC3A53C0FF0C35A;

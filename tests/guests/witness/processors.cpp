@@ -85,7 +85,7 @@ unsigned processors_compare() {
         Cpu& cpu = cpus[i];
         if (!cpu.rounds) send(cpu.lapic_id, PING_VECTOR | 0x4000);
         const uint64_t end = clock_ms() + 1000;
-        while (!cpu.rounds && clock_ms() < end) asm volatile("pause");
+        for (int n = 0; n < 1000000 && !cpu.rounds && clock_ms() < end; ++n) asm volatile("pause");
         if (!cpu.rounds) {
             ++changed;
             print("changed cpu%u expected running found silent\n", i);

@@ -1,5 +1,5 @@
-// Time: the PM timer, by which everything is measured, and the periodic interrupt from the PIT, the LAPIC,
-// the RTC or the HPET. Another timer is the watchdog, because a hold ends with an interrupt:
+// The periodic interrupt from the PIT, the LAPIC, the RTC or the HPET. Another timer is the watchdog, because
+// a hold ends with an interrupt:
 //
 //   tick source      vector 8259 / I/O APIC   rate      watchdog
 //   pit  channel 0   30 / 62 (pin 2)          100 Hz    lapic, 2 Hz
@@ -22,45 +22,36 @@ namespace {
 constexpr uint8_t PIC_VECTOR = 0x30, LAPIC_VECTOR = 0x40, WATCHDOG_VECTOR = 0x41, IO_APIC_VECTOR = 0x60;
 constexpr uint32_t MASKED = 1 << 16;
 constexpr uint16_t PIT_HZ100 = 11932;
-constexpr uint64_t LOST_MS = 3000;
-
-uint16_t pm_port;
-uint32_t pm_last;
-volatile uint64_t pm_total;
+constexpr unsigned MOST_TICKS = 400;               // of a hold, should the PM timer stand still
+constexpr unsigned MOST_PIT = 72, MOST_LAPIC = 8;  // of the watchdog's without a tick: 4 s
 
 Source source;
 bool use_pic;
 uint32_t lapic_initial;
 volatile uint64_t ticks, spurious;
-volatile uint64_t deadline, last_tick;
-uint64_t wakes;
+volatile uint64_t deadline;
+volatile unsigned held_ticks, without_tick;
 volatile bool holding, lost;
-
-bool counts(uint16_t port) {
-    const auto first = in<uint32_t>(port);
-    if (first == 0xFFFFFFFF) return false;
-    for (int i = 0; i < 1000; ++i)
-        if (in<uint32_t>(port) != first) return true;
-    return false;
-}
 
 void end_hold() {
     cpus[0].hold_next = reinterpret_cast<uint64_t>(hold_done);
     holding = false;
 }
 
-// Counts of interrupts bound the hold should the PM timer stand still.
 void tick() {
     ticks = ticks + 1;
-    last_tick = clock_ms();
-    if (holding && (last_tick >= deadline || ++wakes > 1000)) end_hold();
+    without_tick = 0;
+    held_ticks = held_ticks + 1;
+    const uint64_t now = clock_ms();
+    if (holding && (now >= deadline || held_ticks > MOST_TICKS)) end_hold();
 }
 
 void watchdog() {
-    if (holding && (clock_ms() > last_tick + LOST_MS || ++wakes > 200)) {
-        lost = true;
-        end_hold();
-    }
+    clock_ticks();
+    without_tick = without_tick + 1;
+    if (!holding || without_tick <= (source == Source::Lapic ? MOST_PIT : MOST_LAPIC)) return;
+    lost = true;
+    end_hold();
 }
 
 void io_apic_write(uint32_t index, uint32_t value) {
@@ -174,7 +165,8 @@ Rates measure_once() {
     const uint64_t give_up = clock_ticks() + 3 * PM_HZ;
     uint8_t second = rtc_read(0);
     Sample first{}, last{};
-    while (clock_ticks() < give_up) {
+    for (int i = 0; i < 1000 && clock_ticks() < give_up;
+         ++i) {  // by the clock, or by ticks should it stand still
         asm volatile("sti; hlt" ::: "memory");
         const uint8_t now = rtc_read(0);
         const Sample s = sample();
@@ -207,32 +199,6 @@ Rates measure_once() {
 }
 
 }  // namespace
-
-uint16_t clock_port() {
-    return pm_port;
-}
-
-uint64_t clock_ticks() {
-    const InterruptsOff off;
-    const uint32_t now = in<uint32_t>(pm_port) & 0xFFFFFF;
-    pm_total = pm_total + ((now - pm_last) & 0xFFFFFF);
-    pm_last = now;
-    return pm_total;
-}
-
-void clock_check() {
-    if (!pm_port) pm_port = acpi.pm_timer, pm_last = in<uint32_t>(pm_port) & 0xFFFFFF;
-    if (counts(pm_port)) return;
-    // Where Xen's guests have it, and where QEMU's machines do.
-    for (const uint16_t port : {acpi.pm_timer, uint16_t(0xB008), uint16_t(0x608)}) {
-        if (!counts(port)) continue;
-        print("changed pm-timer.port expected %x found %x\n", pm_port, port);
-        pm_port = port;
-        pm_last = in<uint32_t>(port) & 0xFFFFFF;
-        return;
-    }
-    print("changed pm-timer expected counting found standing\n");
-}
 
 uint32_t io_apic_read(uint32_t index) {
     store<uint32_t>(acpi.io_apic, index);
@@ -314,9 +280,9 @@ uint64_t ticks_spurious() {
 
 bool ticks_hold(uint32_t ms, bool halt) {
     asm volatile("cli" ::: "memory");
-    last_tick = clock_ms();
-    deadline = last_tick + ms;
-    wakes = 0;
+    deadline = clock_ms() + ms;
+    held_ticks = 0;
+    without_tick = 0;
     lost = false;
     holding = true;
     cpus[0].hold_next = reinterpret_cast<uint64_t>(halt ? hold_halt : hold_spin);

@@ -1,20 +1,12 @@
-// Time: the PM timer, by which everything is measured, and the periodic interrupt.
+// The periodic interrupt, and the rates of all timers.
 #pragma once
 #include <cstdint>
+
+#include "clock.hpp"
 
 enum class Source { Pit, Lapic, Rtc, Hpet };
 
 constexpr uint64_t LAPIC = 0xFEE00000;
-constexpr uint64_t PM_HZ = 3579545;
-
-// Cumulative; each wrap of the 24 bits (4.7 s) has to be seen, and is, by the ticks.
-uint64_t clock_ticks();
-inline uint64_t clock_ms() {
-    return clock_ticks() * 1000 / PM_HZ;
-}
-uint16_t clock_port();
-// The PM timer counts, or another port was found where it does, which is printed.
-void clock_check();
 
 void ticks_start(Source source, bool pic);
 uint64_t ticks_count();

@@ -103,7 +103,7 @@ extern "C" [[noreturn]] void witness_main(const char* command_line, uint32_t mem
         if (!ticked) ++changed, print("changed tick expected interrupts found none\n");
         control_collect(cpu);
         changed += control_compare(cpu) + processors_compare();
-        clock_check();
+        changed += !clock_check();
         const Machine now{per_ms(read_tsc() - tsc, clock_ticks() - pm), acpi.io_apic ? io_apic_read(1) : 0,
                           hpet_present(), clock_port()};
         const unsigned bad = memory_round();
