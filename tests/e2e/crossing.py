@@ -51,7 +51,6 @@ class Crossing:
         self.closing.callback(self.destination.close)
         self.closing.push(lambda kind, *_: self.destination_evidence() if kind else None)
         self.destination.expect(self.guest.name)
-        self.guest.arrives(self.closing)
         if disk and self.guest.disk_mib:
             self.destination.make_disk(self.guest.name, self.guest.disk_mib << 20)
 

@@ -42,7 +42,7 @@ class Row:
 
 
 def rows():
-    from xen_guests import IPxe, Memtest, TickingLinux, Witness
+    from xen_guests import Memtest, TickingLinux, Witness
     linux = TickingLinux
     devices = [
         ("cirrus, e1000, IDE disk", linux(), ""),
@@ -63,7 +63,6 @@ def rows():
         yield Row("xen-4.17", "tcg", f"witness, timer {timer}", Witness(command_line=f"timer={timer}"), allow=masked)
     yield Row("xen-4.17", "tcg", "witness, 2 vCPUs, 8259", Witness(command_line="timer=pit pic cpus=2", vcpus=2), allow=masked)
     yield Row("xen-4.17", "tcg", "memtest86+", Memtest())
-    yield Row("xen-4.17", "tcg", "iPXE", IPxe())
     yield Row("xen-4.20", "tcg", *devices[0][:2])
     yield Row("xen-4.20", "tcg", *devices[1][:2])
     yield Row("xen-4.20", "tcg", "witness, timer lapic", Witness(command_line="timer=lapic"), allow=masked)
@@ -127,6 +126,7 @@ def say(text):
 def run(row, number, hosts):
     """What came of it, in words for the table. Raises when it is not what the row says."""
     from crossing import crossing
+    from xen_guests import Witness
     xen = hosts.source(row.source)
     destination = hosts.destination(row.destination)
     guest = dataclasses.replace(row.guest, name=f"m{number}")
@@ -152,6 +152,9 @@ def run(row, number, hosts):
             return f"crossed; {words}; {report['handover_ms']} ms from the last record to running"
         finally:
             xen.destroy(guest)
+            if isinstance(guest, Witness):
+                # QEMU 7.2's TCG aborts when another guest starts in a Xen host where a witness has run.
+                hosts.close_sources()
 
 
 def keep(row, came):

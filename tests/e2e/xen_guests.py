@@ -4,15 +4,12 @@ A kind of guest has
 
     started(xen)                      waits until it runs under Xen
     goes_on(xen)                      shows that it runs there now
-    arrives(closing)                  starts what it needs on this machine, until the ExitStack `closing` ends it
     follow(xen, destination, count)   shows that it goes on in the destination where it stopped under Xen
 
 each of which raises ticks.Failed.
 """
 import dataclasses
-import http.server
 import re
-import threading
 import time
 
 import linux_guest
@@ -48,9 +45,6 @@ class Guest:
     @property
     def saved(self):
         return f"{STATE}/{self.name}.saved"
-
-    def arrives(self, closing):
-        """Nothing, for most."""
 
     @staticmethod
     def path(file):
@@ -205,53 +199,3 @@ class Witness(Guest):
         found = self.rounds(after)
         return (f"round {self.rounds(before)[-1]} → {found[0]} … {found[-1]}; {result.compared} values compared, "
                 f"{len(result.expected)} differ as listed below")
-
-
-@dataclasses.dataclass(frozen=True)
-class IPxe(Guest):
-    """Debian's iPXE, which nobody tuned for this; it fetches /1, /2, … from its gateway (tests/guests/ipxe_script)."""
-    kernel: str = "/boot/ipxe.lkrn"
-    ramdisk: str = "ipxe_script"
-    memory_mib: int = 64
-    disk_mib: int = 0
-    requests: list = dataclasses.field(default_factory=list, compare=False)  # what came to this machine
-    PORT = 8077
-
-    def under_xen(self, xen):
-        text = xen.run(f"cat {STATE}/{self.name}.requests 2>/dev/null").text
-        return [int(number) for number in re.findall(r"GET /(\d+) ", text)]
-
-    def started(self, xen):
-        answer = f'read -r line; echo "$line" >> {STATE}/{self.name}.requests; printf "HTTP/1.0 404 no\\r\\nContent-Length: 0\\r\\n\\r\\n"'
-        xen.machine.run(f"cat > {STATE}/answer; rm -f {STATE}/*.requests", answer.encode()).check()
-        xen.machine.start(f"socat TCP-LISTEN:{self.PORT},bind=192.168.77.1,fork,reuseaddr EXEC:'bash {STATE}/answer'",
-                          f"{STATE}/answer.log")
-        wait_until(lambda: len(self.under_xen(xen)) >= 3, 180, "iPXE's requests under Xen")
-
-    def goes_on(self, xen):
-        seen = len(self.under_xen(xen))
-        wait_until(lambda: len(self.under_xen(xen)) >= seen + 2, 60, "iPXE to go on under Xen")
-
-    def arrives(self, closing):
-        requests = self.requests
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                requests.append(int(self.path.strip("/")))
-                self.send_error(404)
-
-            def log_message(self, *_):
-                pass
-
-        # QEMU's user network takes what goes to the gateway to the loopback of this machine.
-        server = closing.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", self.PORT), Handler))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        closing.callback(server.shutdown)
-
-    def follow(self, xen, destination, count):
-        before = self.under_xen(xen)[-1]
-        after = wait_until(lambda: len(self.requests) >= count and list(self.requests), 120, "iPXE's requests from QEMU")
-        # The one that was under way may be sent again.
-        if after[0] not in (before, before + 1) or after != list(range(after[0], after[0] + len(after))):
-            raise ticks.Failed(f"iPXE had asked for {before} under Xen and went on with {after}")
-        return f"request {before} → {after[0]} … {after[-1]}"

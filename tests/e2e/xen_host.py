@@ -7,7 +7,6 @@ import xen_guests
 from machine import Machine, vmferry_payload
 
 STATE = xen_guests.STATE
-GUESTS = pathlib.Path(linux_guest.__file__).parent
 
 
 class XenHost:
@@ -18,7 +17,7 @@ class XenHost:
         self.machine = Machine(name)
         self.machine.image.build(say)
         kernel, initrd = linux_guest.build(self.machine.image)
-        files = {"vmlinuz": kernel, "initrd": initrd, "ipxe_script": GUESTS / "ipxe_script",
+        files = {"vmlinuz": kernel, "initrd": initrd,
                  "witness.bin": pathlib.Path(vmferry).parent / "tests/guests/witness/witness.bin"}
         with tempfile.TemporaryDirectory(prefix="vmferry-payload-") as folder:
             folder = pathlib.Path(folder)

@@ -6,7 +6,7 @@ nested paging, which is enough for the real Xen (HVM, HAP) and for a real KVM.
 import dataclasses
 
 COMMON = ("systemd-sysv", "udev", "iproute2", "kmod", "socat", "netbase", "procps", "python3-minimal", "linux-image-amd64",
-          "seabios", "openssh-client", "openssh-server", "zstd", "ipxe", "memtest86+")
+          "seabios", "openssh-client", "openssh-server", "zstd", "memtest86+")
 
 
 @dataclasses.dataclass(frozen=True)
