@@ -240,6 +240,11 @@ def _mcg_banks(key, before, after):
     return (number(before, key) & 0xFF, number(after, key) & 0xFF) == (2, 10)
 
 
+def _cache_leaf(key, before, after):
+    """AMD64 APM 3 E.4.17: only with TOPOEXT, CPUID 80000001 ECX bit 22."""
+    return key not in before and not number(after, "cpuid.80000001.0.ecx") & 1 << 22
+
+
 def _pirq_routes(key, before, after):
     """Each link goes to an interrupt that PCI devices may have, or nowhere, before and after."""
     routes = [byte for values in (before, after) for byte in number(values, key).to_bytes(4, "little")]
@@ -251,7 +256,7 @@ def _elcr(key, before, after):
     return number(before, key) & ~number(after, key) == 0 and (number(after, key) ^ number(before, key)) & ~0x0C24 == 0
 
 
-def _calibrated_again(key, before, after):
+def _lapic_initial(key, before, after):
     return other_lapic_base(before, after) and near(number(after, key), 10 * number(before, key))
 
 
@@ -273,7 +278,11 @@ EXPECTED = [
     (r"pci\.00:01\.0\.60", _pirq_routes, "a PCI interrupt of one of Xen's upper pins gets a link and a pin of QEMU's"),
     (r"pic\.elcr", _elcr, "the same, for the 8259s"),
     (r"pit\.1\.status", _becomes(6), "a mode that no 8254 has, which Xen shows before the channel's first use"),
-    (r"lapic\.initial", _calibrated_again, "the guest has noticed and reckons again"),
+    (r"lapic\.initial", _lapic_initial, "ten times as much, against the tenfold clock, where the divider cannot grow"),
+    (r"cpuid\.80000008\.0\.ebx", _bits(1 << 20), "a hint about speculation, which TCG does not give"),
+    (r"cpuid\.80000008\.0\.ecx", _bits(0xFF), "how many threads a package has: the host's topology"),
+    (r"cpuid\.80000021\.0\.eax", _bits(1 << 2), "LFENCE serializes: true in TCG too, but not told"),
+    (r"cpuid\.8000001d\.\d\.e.x", _cache_leaf, "caches, told without the feature bit that makes them valid"),
     (r"rate\.lapic", _lapic_rate, "the LAPIC timer's clock: 100 MHz under Xen, 1 GHz under QEMU"),
     (r"(cpu\d\.)?lapic\.divider", _lapic_divider, "raised as far as it goes, against the tenfold clock"),
     (r"rate\.tick", _lapic_tick, "the LAPIC's tick, by the ratio of clock and divider"),

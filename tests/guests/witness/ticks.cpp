@@ -176,8 +176,8 @@ Rates measure_once() {
                 r.pit_pm += s.pm - last.pm;
             }
             if (source != Source::Lapic)
-                r.lapic +=
-                    last.lapic >= s.lapic ? last.lapic - s.lapic : last.lapic + lapic_initial - s.lapic;
+                r.lapic += last.lapic >= s.lapic ? last.lapic - s.lapic
+                                                 : last.lapic + load<uint32_t>(LAPIC + 0x380) - s.lapic;
             last = s;
         }
         if (now == second) continue;
@@ -190,7 +190,7 @@ Rates measure_once() {
         r.pm = s.pm - first.pm;
         r.tsc = s.tsc - first.tsc;
         r.ticks = s.ticks - first.ticks;
-        if (source == Source::Lapic) r.lapic = r.ticks * lapic_initial;
+        if (source == Source::Lapic) r.lapic = r.ticks * load<uint32_t>(LAPIC + 0x380);
         r.hpet = uint32_t(s.hpet - first.hpet);
         r.seconds = 1;
         break;
@@ -321,8 +321,9 @@ uint64_t lapic_khz() {
     for (int i = 0; i < 100000 && clock_ticks() < first.pm + PM_HZ / 200; ++i)
         ;
     const Sample last = sample();
-    const uint64_t count =
-        first.lapic >= last.lapic ? first.lapic - last.lapic : first.lapic + lapic_initial - last.lapic;
+    const uint64_t count = first.lapic >= last.lapic
+                               ? first.lapic - last.lapic
+                               : first.lapic + load<uint32_t>(LAPIC + 0x380) - last.lapic;
     return last.pm == first.pm ? 0 : count * PM_HZ / (last.pm - first.pm) / 1000;
 }
 
