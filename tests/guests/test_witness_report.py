@@ -124,6 +124,29 @@ class FromXenToQemu(unittest.TestCase):
                                    ({}, {"cpuid.40000000.0.ecx": "43544744"}, "cpuid.40000000.0.ebx")):
             self.assertIn(key, self.check(before, after)[0])
 
+    def test_values_that_may_become_just_one_thing(self):
+        """Key, before, what it may be after, and what not; between two QEMUs it may not either."""
+        for key, before, allowed, other in (
+                ("cpu0.cr2", "ffff808015a3c0f8", "0", "8"), ("cpu0.msr.pat", "105040600070406", "7040600070406", "7040600070405"),
+                ("cpu0.msr.mtrr.base7", "d0000005", "0", "d0000006"), ("cpu0.msr.xss", "absent", "0", None),
+                ("cpu0.msr.platform_info", "80000000", "0", "1"), ("cpu0.msr.mcg_capabilities", "2", "100010a", "3"),
+                ("cpuid.1.0.ecx", "c2f82203", "c2d82203", "c2d82202"), ("cpuid.1.0.edx", "1fcbfbfd", "fcbfbfd", "fcbfbfc"),
+                ("cpuid.7.0.ebx", "1880309", "1c80309", "1c80308"), ("pci.00:00.0.58", None, "33333000", "43333000"),
+                ("pci.00:01.0.60", "050b0a05", "05050b0a", "05050b0c"), ("pic.elcr", "c20", "c24", "c04"),
+                ("pit.1.status", "3e", "6", "7"), ("cpuid.80000008.0.ebx", "100000", None, "100001"),
+                ("cpuid.80000021.0.eax", "4", None, "3"), ("cpuid.8000001d.0.eax", None, "121", None)):
+            with self.subTest(key=key):
+                def values(value):
+                    return {} if value is None else {key: value}
+                same = {name: value for name, value in SAME.items() if name != key}
+                failures = [compare(*consoles(same | XEN | values(before), same | QEMU | values(after))).failures
+                            for after in (allowed, other)]
+                self.assertEqual(failures[0], [])
+                if other is not None:
+                    self.assertEqual([failure.split(": ")[0] for failure in failures[1]], [key])
+                between = compare(*consoles(same | QEMU | values(before), same | QEMU | values(allowed))).failures
+                self.assertEqual([failure.split(": ")[0] for failure in between], [key])
+
 
 if __name__ == "__main__":
     unittest.main()
