@@ -247,6 +247,19 @@ def _cache_leaf(key, before, after):
             and not number(after, "cpuid.80000001.0.ecx") & 1 << 22)
 
 
+def _on_kvm(key, before, after):
+    return _fewer_pins(key, before, after) and _signature(after) == b"KVMKVMKVM\0\0\0"
+
+
+def _lower_half(key, before, after):
+    return _on_kvm(key, before, after) and number(after, key) == number(before, key) & 0xFFFFFFFF
+
+
+def _kvm_bits(mask):
+    return lambda key, before, after: (_on_kvm(key, before, after)
+                                       and (number(before, key) ^ number(after, key)) & ~mask == 0)
+
+
 def _pirq_routes(key, before, after):
     """Each link goes to an interrupt that PCI devices may have, or nowhere, before and after."""
     routes = [byte for values in (before, after) for byte in number(values, key).to_bytes(4, "little")]
@@ -277,6 +290,10 @@ EXPECTED = [
     (r"cpuid\.1\.0\.edx", _bits(1 << 28), "whether there are threads: the host's topology"),
     (r"cpuid\.7\.0\.ebx", _bits(1 << 22), "PCOMMIT, which TCG shows and no CPU ever had"),
     (r"cpuid\.5\.0\.ecx", _becomes(3), "MONITOR's leaf, without the feature"),
+    (r"cpu\d\.msr\.sysenter_e[is]p", _lower_half, "KVM on AMD keeps 32 bits, as AMD's processors do"),
+    (r"cpuid\.1\.0\.edx", _kvm_bits(1 << 28 | 1 << 22), "threads, and ACPI's thermal control, which no guest of Xen has"),
+    (r"cpuid\.80000001\.0\.ecx", _kvm_bits(1 << 1), "whether there are threads: the host's topology"),
+    (r"cpuid\.80000007\.0\.ebx", _kvm_bits(3), "how the host's CPU reports hardware errors"),
     (r"pci\.00:00\.0\.5[8c]", _bits(0x33333333), "the i440FX's PAM registers: what hvmloader leaves as RAM without them"),
     (r"pci\.00:01\.0\.60", _pirq_routes, "a PCI interrupt of one of Xen's upper pins gets a link and a pin of QEMU's"),
     (r"pic\.elcr", _elcr, "the same, for the 8259s"),
@@ -292,7 +309,7 @@ EXPECTED = [
     (r"ioapic\.version", _io_apic_version, "Xen's I/O APIC has 48 pins, QEMU's 24"),
     (r"ioapic\.redirection\.(1[89a-f]|2.)\.(low|high)", _pin_gone, "QEMU's I/O APIC has no such pin"),
     (r"ioapic\.redirection\.(05|0a|0b)\.low", _folded_pin, "PCI interrupts of pins from 16 on come there"),
-    (r"pci\.00:1f\.0\...", _ivshmem, "ivshmem, for memory that Xen's guest shares"),
+    (r"pci\.00:1f\.0\...", _ivshmem, "the device that holds Xen's ACPI tables"),
     (r"(hpet\..*|rate\.hpet)", _hpet_gone, "no HPET on the destination, and the guest did not use it"),
     (r"cpuid\.400000..\.0\.e.x", _hypervisor, "the hypervisor's own leaves"),
     (r"cpuid\.8000000[234]\.0\.e.x", _brand, "the host CPU's name"),

@@ -117,10 +117,11 @@ class Machine:
                  *map(str, hosts.boot_options(self.host, self.image)), *drives,
                  "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:2323,hostfwd=tcp:127.0.0.1:{service}-:4445", 
                  "-device", "virtio-net-pci,netdev=n0",
-                 "-chardev", f"socket,id=c0,path={self.folder}/console.sock,server=on,wait=off,logfile={self.console}",
-                 "-serial", "chardev:c0", "-monitor", f"unix:{self.folder}/monitor,server=on,wait=off",
+                 "-chardev", f"socket,id=c0,path=console.sock,server=on,wait=off,logfile={self.console}",
+                 "-serial", "chardev:c0", "-monitor", "unix:monitor,server=on,wait=off",
                  "-pidfile", self.folder / "pid"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                # The names of sockets are short in their folder, wherever that is.
+                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 30
         while self.pid() is None and time.monotonic() < deadline:
             time.sleep(0.1)
