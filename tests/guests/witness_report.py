@@ -290,6 +290,8 @@ EXPECTED = [
     (r"cpuid\.1\.0\.edx", _bits(1 << 28), "whether there are threads: the host's topology"),
     (r"cpuid\.7\.0\.ebx", _bits(1 << 22), "PCOMMIT, which TCG shows and no CPU ever had"),
     (r"cpuid\.5\.0\.ecx", _becomes(3), "MONITOR's leaf, without the feature"),
+    (r"cpu\d\.breakpoints_taken", _kvm_bits(1),
+     "KVM on an emulated processor: the same guest, started there, takes its breakpoint in some rounds only"),
     (r"cpu\d\.msr\.sysenter_e[is]p", _lower_half, "KVM on AMD keeps 32 bits, as AMD's processors do"),
     (r"cpuid\.1\.0\.edx", _kvm_bits(1 << 28 | 1 << 22), "threads, and ACPI's thermal control, which no guest of Xen has"),
     (r"cpuid\.80000001\.0\.ecx", _kvm_bits(1 << 1), "whether there are threads: the host's topology"),
