@@ -62,7 +62,6 @@ def rows():
     for timer in ("pit", "lapic", "rtc"):
         yield Row("xen-4.17", "tcg", f"witness, timer {timer}", Witness(command_line=f"timer={timer}"), allow=masked)
     yield Row("xen-4.17", "tcg", "witness, 8259", Witness(command_line="timer=pit pic"), allow=masked)
-    yield Row("xen-4.17", "tcg", "witness, 2 vCPUs", Witness(command_line="timer=pit cpus=2", vcpus=2), allow=masked)
     yield Row("xen-4.17", "tcg", "memtest86+", Memtest())
     yield Row("xen-4.20", "tcg", *devices[0][:2])
     yield Row("xen-4.20", "tcg", *devices[1][:2])
