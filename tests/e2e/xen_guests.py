@@ -109,8 +109,9 @@ class TickingLinux(Guest):
         judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.vcpus, self.disk_mib > 0, bool(self.nic), last.up)
         console = ticks.Console(destination.console(self.name), judge)
         try:
-            # What has come already was not seen coming: the clocks are judged from then on.
+            # What has come already was not seen coming: the clocks are judged from the next tick on.
             console.follow(2, 60)
+            console.follow(1, 60)
             since = len(judge.ticks) - 1
             console.follow(count, 60)
             judge.verdict(count, since)
