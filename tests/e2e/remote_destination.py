@@ -7,6 +7,7 @@ import threading
 import time
 
 from machine import HostError
+from serving import configuration
 
 VMFERRY = "/testbed/vmferry/vmferry"
 FOLDER = "/root/destination"
@@ -22,13 +23,7 @@ class RemoteDestination:
         self.folder = pathlib.Path(self.copies.name)
         self.stop = threading.Event()
         self.followers = []
-        rules = ", ".join(f'"{rule}"' for rule in allow)
-        text = f'accel = "{accel}"\nserial = "file:{FOLDER}/{{name}}.console"\nallow = [{rules}]\n' \
-               f'state_directory = "{FOLDER}/state"\n'
-        if disk:
-            text += f'[disk]\nhda = "{FOLDER}/{{name}}.disk,format=raw"\n'
-        if netdev:
-            text += f'[nic]\n0 = "{netdev}"\n'
+        text = configuration(FOLDER, disk, netdev, allow, accel)
         self.machine.run(f"rm -rf {FOLDER}; mkdir -p {FOLDER}/guests; cat > {FOLDER}/destination.toml", text.encode()).check()
 
     def expect(self, name):

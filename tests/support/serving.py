@@ -22,6 +22,18 @@ def gone(pid):
         return True
 
 
+def configuration(folder, disk, netdev, allow, accel):
+    """The text of a destination.toml whose guests have their files in `folder`."""
+    rules = ", ".join(f'"{rule}"' for rule in allow)
+    text = f'accel = "{accel}"\nserial = "file:{folder}/{{name}}.console"\nallow = [{rules}]\n' \
+           f'state_directory = "{folder}/state"\n'
+    if disk:
+        text += f'[disk]\nhda = "{folder}/{{name}}.disk,format=raw"\n'
+    if netdev:
+        text += f'[nic]\n0 = "{netdev}"\n'
+    return text
+
+
 class Destination:
     """A destination host: a configuration directory, its guests' disks and consoles, and its sessions.
 
@@ -31,14 +43,7 @@ class Destination:
     def __init__(self, disk, netdev, allow=(), accel="tcg"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vmferry-host-"))
         (self.folder / "guests").mkdir()
-        rules = ", ".join(f'"{rule}"' for rule in allow)
-        text = f'accel = "{accel}"\nserial = "file:{self.folder}/{{name}}.console"\nallow = [{rules}]\n' \
-               f'state_directory = "{self.folder}/state"\n'
-        if disk:
-            text += f'[disk]\nhda = "{self.folder}/{{name}}.disk,format=raw"\n'
-        if netdev:
-            text += f'[nic]\n0 = "{netdev}"\n'
-        (self.folder / "destination.toml").write_text(text)
+        (self.folder / "destination.toml").write_text(configuration(self.folder, disk, netdev, allow, accel))
         self.packed_disk = None if disk is True else disk
 
     @classmethod
