@@ -96,6 +96,9 @@ Result<void> read_cpus(Loop& loop, QmpClient& qmp, const TimeLimits& limits, con
 Result<void> read_memory(const SourceQuestions& questions, SourceFacts& facts) {
     VMFERRY_ASSIGN(const json sizes, questions.ask("query-memory-size-summary"));
     VMFERRY_ASSIGN(facts.ram_bytes, questions.number_in(sizes, "/base-memory", "query-memory-size-summary"));
+    // With a backend for each NUMA node this link leads nowhere.
+    VMFERRY_ASSIGN(const auto backend, questions.text("/machine", "memory-backend"));
+    facts.ram_block = backend.substr(backend.rfind('/') + 1);
     // hw/i386/pc.c makes this alias of the first part of RAM; its length is the split, whatever options and
     // machine type led to it.
     VMFERRY_ASSIGN(facts.low_ram_end, questions.number("/machine/unattached/ram-below-4g[0]", "size"));

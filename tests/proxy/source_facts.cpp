@@ -90,6 +90,7 @@ TEST_CASE_FIXTURE(Fixture, "a PC with cirrus, e1000 and an IDE disk") {
     CHECK(facts.vcpus == 2);
     CHECK(facts.max_vcpus == 2);
     CHECK(facts.apic_ids == std::vector<unsigned>{0, 1});
+    CHECK(facts.ram_block == "pc.ram");
     CHECK(facts.ram_bytes == 112 * mib);
     CHECK(facts.low_ram_end == 112 * mib);
     CHECK(facts.dimms.empty());
@@ -195,7 +196,7 @@ TEST_CASE_FIXTURE(Fixture, "a PC with nothing in it") {
 
 TEST_CASE_FIXTURE(Fixture, "memory that is split, modules, CPUs with gaps, devices that are not known") {
     const auto facts = this->facts({"-M",
-                                    "pc-i440fx-7.2,max-ram-below-4g=1G",
+                                    "pc-i440fx-7.2,max-ram-below-4g=1G,memory-backend=main",
                                     "-m",
                                     "size=1536M,slots=2,maxmem=4G",
                                     "-smp",
@@ -203,6 +204,8 @@ TEST_CASE_FIXTURE(Fixture, "memory that is split, modules, CPUs with gaps, devic
                                     "-nodefaults",
                                     "-device",
                                     "qemu64-x86_64-cpu,socket-id=0,core-id=1,thread-id=0",
+                                    "-object",
+                                    "memory-backend-ram,id=main,size=1536M",
                                     "-object",
                                     "memory-backend-ram,id=hi,size=128M",
                                     "-device",
@@ -212,7 +215,7 @@ TEST_CASE_FIXTURE(Fixture, "memory that is split, modules, CPUs with gaps, devic
                                     "-device",
                                     "ivshmem-plain,id=xfw,memdev=fw,addr=1f",
                                     "-device",
-                                    "qxl-vga,addr=2",
+                                    "bochs-display,addr=2",
                                     "-device",
                                     "virtio-scsi-pci,id=scsi0,addr=6",
                                     "-device",
@@ -227,6 +230,7 @@ TEST_CASE_FIXTURE(Fixture, "memory that is split, modules, CPUs with gaps, devic
                                     "pci-bridge,chassis_nr=1,id=pci.9",
                                     "-device",
                                     "e1000,bus=pci.9,addr=1"});
+    CHECK(facts.ram_block == "main");
     CHECK(facts.ram_bytes == 1536 * mib);
     CHECK(facts.low_ram_end == 1024 * mib);
     REQUIRE(facts.dimms.size() == 1);
@@ -240,7 +244,7 @@ TEST_CASE_FIXTURE(Fixture, "memory that is split, modules, CPUs with gaps, devic
     CHECK(facts.nics.empty());
     CHECK(facts.disks.empty());
     CHECK(models(facts.others) ==
-          "e1000 ich9-ahci ide-cd ivshmem-plain pci-bridge qxl-vga scsi-hd virtio-scsi-pci");
+          "bochs-display e1000 ich9-ahci ide-cd ivshmem-plain pci-bridge scsi-hd virtio-scsi-pci");
     const auto firmware = std::ranges::find(facts.others, "ivshmem-plain", &SourceDevice::model);
     REQUIRE(firmware->slot.has_value());
     CHECK(firmware->slot->device == 31);
