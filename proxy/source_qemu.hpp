@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -49,6 +50,8 @@ class SourceQemu {
     [[nodiscard]] const std::string& qmp_socket() const { return qmp_socket_; }
     [[nodiscard]] pid_t pid() const { return pid_; }  ///< of the QMP socket's peer; -1: not known
     [[nodiscard]] bool was_running() const { return was_running_; }
+    /// Its process has ended. False: it has not, or nobody knows.
+    [[nodiscard]] bool certainly_ended() const;
 
     /// Some bytes of its stream; 0 = it has closed.
     [[nodiscard]] Result<std::size_t> read(std::span<std::byte> space);
@@ -56,8 +59,11 @@ class SourceQemu {
     Result<void> reply(Bytes bytes);
     /// What its stream says: it has opened a return path.
     void set_return_path(bool open) { return_path_ = open; }
-    /// Its last byte has been read.
-    void set_whole() { whole_ = true; }
+    /// Its last byte has been read; what its stream says of the guest before: it ran.
+    void set_whole(std::optional<bool> was_running = {}) {
+        whole_ = true;
+        was_running_ = was_running.value_or(was_running_);
+    }
 
     enum class Completion {
         confirmed,  ///< QMP says: completed, postmigrate
@@ -83,7 +89,6 @@ class SourceQemu {
 
   private:
     [[nodiscard]] Result<nlohmann::json> ask(std::string_view command);
-    [[nodiscard]] bool certainly_ended() const;
     [[nodiscard]] CompletionRead await_completed();
     [[nodiscard]] CompletionRead await_closed();
     void pause_a_moment();

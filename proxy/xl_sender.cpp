@@ -3,6 +3,7 @@
 #include <array>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "parsers/xen/handshake.hpp"
 #include "proxy/tcp.hpp"
@@ -173,7 +174,6 @@ Result<void> XlSender::write(std::span<const iovec> pieces) {
 }
 
 Result<void> XlSender::await_ready() {
-    unwatch();
     auto read = expect(xen::ready, {"xl", "ready", limits_.xl_loads}, "that the domain is loaded");
     if (!read) {
         if (read.error().hint.empty())
@@ -262,7 +262,10 @@ Result<void> XlSender::withdraw() {
 void XlSender::leave() {
     unwatch();
     if (!channel_) return;
-    // First the direction of its answer, so that it cannot write a report: then it destroys nothing.
+    // First the direction of its answer, so that it cannot write a report: then it destroys nothing. A
+    // socket's is closed by a reset.
+    const linger reset{1, 0};
+    setsockopt(channel_->duplicate_input().get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     channel_->close_input();
     channel_.reset();
     end_command(limits_.xl_ends);

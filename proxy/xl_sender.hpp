@@ -44,7 +44,7 @@ class XlSender {
     [[nodiscard]] static Result<std::unique_ptr<XlSender>> start(Loop& loop, const std::string& target,
                                                                  const std::string& log,
                                                                  const TimeLimits& limits);
-    /// Ends what is left of it, as withdraw() but without waiting for words.
+    /// Ends what is left of it, as leave().
     ~XlSender();
     XlSender(const XlSender&) = delete;
     XlSender& operator=(const XlSender&) = delete;
@@ -53,6 +53,8 @@ class XlSender {
     Result<void> read_banner();
     /// Header and stream.
     Result<void> write(std::span<const iovec> pieces);
+    /// What is written next ends the stream: from then on it may speak.
+    void last_write() { unwatch(); }
     /// After libxl's END: the domain is there, paused, with everything.
     Result<void> await_ready();
 

@@ -33,6 +33,14 @@ constexpr std::array rules{
     Rule{"acpi-off", impossible, configuration,
          "Without ACPI the device model has no power management device; the destination's machine has one.",
          "Set acpi = 1 on the Xen side."},
+    // ---- how a QEMU that is the source can be asked ----
+    Rule{"unconfirmed-source", risk, configuration,
+         "Without QMP nobody can ask the source whether it has ended its migration and stands still.",
+         "Give its QMP socket (--source-qmp)."},
+    Rule{"blind-source", risk, configuration,
+         "Without QMP and return path the source neither waits for the load nor can be asked: if it fails, "
+         "the guest stands still until somebody continues it.",
+         "Give its QMP socket (--source-qmp), or set its migration capability return-path."},
     // ---- what Xen offers to the guest and QEMU does not ----
     Rule{"viridian", impossible, configuration,
          "The guest uses Xen's Hyper-V interface, whose state has no counterpart in the destination.",

@@ -97,4 +97,13 @@ Descriptor TestListener::accepted() const {
     return Descriptor(accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
 }
 
+Descriptor TestListener::accepted_if_any() const {
+    while (!stopped) {
+        pollfd waiting{socket.get(), POLLIN, 0};
+        if (poll(&waiting, 1, 50) == 1)
+            return Descriptor(accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
+    return {};
+}
+
 }  // namespace vmferry::test

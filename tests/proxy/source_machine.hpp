@@ -1,6 +1,7 @@
 // A stock QEMU that migrates away: a small machine with nothing but firmware, and what it says of itself.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,9 +46,13 @@ struct TestListener {
     TestListener();
     /// The next connection.
     [[nodiscard]] Descriptor accepted() const;
+    /// The next connection; nothing after stop().
+    [[nodiscard]] Descriptor accepted_if_any() const;
+    void stop() { stopped = true; }
 
     std::uint16_t port = 0;
     Descriptor socket;
+    std::atomic<bool> stopped = false;
 };
 
 }  // namespace vmferry::test
