@@ -125,6 +125,22 @@ void deliver_level_interrupts(Machine& machine) {
     }
 }
 
+bool pic_output(const Pic& chip, bool master) {
+    constexpr unsigned inputs = 8, cascade = 4;
+    if (chip.init_step != 0) return false;
+    // Place in the order of priority, `inputs` for none.
+    const auto first = [&chip](unsigned bits) {
+        unsigned place = 0;
+        while (place < inputs && !(bits >> ((place + chip.lowest_plus_one) & 7) & 1)) ++place;
+        return place;
+    };
+    unsigned in_service = chip.isr;
+    if (chip.special_mask) in_service &= ~static_cast<unsigned>(chip.imr);
+    // The slave may ask again while one of its requests is in service.
+    if (chip.special_fully_nested && master) in_service &= ~cascade;
+    return first(chip.irr & ~static_cast<unsigned>(chip.imr)) < first(in_service);
+}
+
 std::uint32_t interrupt_request(const Vcpu& vcpu, const Pic& master) {
     constexpr std::uint32_t hard = 2, nmi = 0x200;
     if (!vcpu.online) return 0;

@@ -28,6 +28,10 @@ void deliver_level_interrupts(Machine& machine);
 /// interrupt for the processor; bit 9 (NMI). TCG looks at nothing else when it starts.
 [[nodiscard]] std::uint32_t interrupt_request(const Vcpu& vcpu, const Pic& master);
 
+/// INT of an 8259A: an unmasked request beats what is in service (8259A data sheet, priority, special fully
+/// nested and special mask modes).
+[[nodiscard]] bool pic_output(const Pic& chip, bool master);
+
 /// Highest vector of a 256-bit register of the LAPIC, −1 for none.
 [[nodiscard]] int highest_vector(const std::array<std::uint32_t, 8>& bits);
 
