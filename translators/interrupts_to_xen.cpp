@@ -7,8 +7,9 @@ namespace vmferry {
 namespace {
 
 constexpr unsigned xen_ioapic_pins = 48;
+constexpr std::uint8_t not_routed = 0x80;
 
-/// Entries that went to the pin of a link return to the devices' own pins.
+/// Entries that went to the pin of a link return to the devices' own pins, and the links are free again.
 void return_entries(Machine& machine, std::span<const PciDevice> devices, AuditReport& audit) {
     auto& entries = machine.ioapic.redirection;
     std::uint32_t returned = 0;
@@ -29,6 +30,8 @@ void return_entries(Machine& machine, std::span<const PciDevice> devices, AuditR
     }
     for (unsigned pin = 0; pin < first_pci_gsi; ++pin)
         if (returned >> pin & 1) entries[pin] = redirection::reset;
+    for (auto& route : machine.wires.pirq)
+        if (route < first_pci_gsi && (returned >> route & 1)) route = not_routed;
 }
 
 /// Levels of the I/O APIC's pins on Xen's board: ISA wires, links where they are routed to, and the devices'

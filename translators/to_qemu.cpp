@@ -101,7 +101,7 @@ void adapt(Machine& machine, const XenSource& source, const Plan& plan, AuditRep
         settle_event(vcpu, number, machine.pic, plan.accel, audit);
         complete_extended_state(vcpu, number, source.cpuid, plan.accel, audit);
         check_cpu_state(vcpu, number, source.cpuid, plan.accel, audit);
-        if (const auto done = adapt_lapic_timer(vcpu.lapic, plan.accel); !done.empty())
+        if (const auto done = adapt_lapic_timer(vcpu.lapic, machine.firmware, plan.accel); !done.empty())
             audit.adapted(subject, done);
         if (const auto done = rebuild_variable_mtrrs(vcpu.mtrr); !done.empty()) audit.adapted(subject, done);
         if (!vcpu.online) audit.carried(subject, "is offline and waits for SIPI");

@@ -173,6 +173,9 @@ Result<HvmContext> write_machine(const Machine& machine, const XenPlan& plan, co
         VMFERRY_ASSIGN(auto record, xsave_record(machine.vcpus[n], plan.cpuid));
         out.add(HvmType::cpu_xsave, std::move(record), n);
     }
+    // What the destination's Xen offers of machine checks; no bank holds an error.
+    if (const auto* offered = find_record<hvm_vmce_vcpu>(xen.context))
+        each_vcpu([&](const Vcpu&, std::size_t n) { out.add(HvmType::vmce_vcpu, *offered, n); });
     each_vcpu(
         [&](const Vcpu& vcpu, std::size_t n) { out.add(HvmType::tsc_adjust, tsc_adjust_table(), vcpu, n); });
     each_vcpu([&](const Vcpu& vcpu, std::size_t n) {
