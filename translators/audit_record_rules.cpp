@@ -109,6 +109,9 @@ constexpr std::array rules{
          "The guest has no memory where its configuration says so (a balloon, or populate-on-demand); in the "
          "destination zeros are there.",
          "Give the domain all of its memory (maxmem = memory) and no balloon driver."},
+    Rule{"firmware-origin", impossible, records,
+         "The guest's platform was set up by another firmware than the plan assumes.",
+         "Say which: --set firmware=hvmloader or --set firmware=seabios."},
     // ---- Xen's own interfaces ----
     Rule{"pv-drivers", risk, records,
          "The guest uses Xen's paravirtual drivers: its disks and networks disappear with Xen.",

@@ -134,6 +134,10 @@ Result<QemuImage> translate_to_qemu(const XenSource& source, const Plan& plan, c
     VMFERRY_ASSIGN(auto machine, xen::read_machine(source, audit));
     VMFERRY_ASSIGN(const auto device_clock, device_model_clock(source.device_model));
 
+    if (machine.firmware != plan.firmware)
+        audit.violated("firmware-origin", machine.firmware == Firmware::hvmloader
+                                              ? "hvmloader set it up, the plan is for SeaBIOS under QEMU"
+                                              : "SeaBIOS set it up under QEMU, the plan is for hvmloader");
     check_pv_drivers(machine, source, audit);
     check_apics(machine, plan, audit);
     check_tsc(machine, plan.accel, audit);
