@@ -42,7 +42,7 @@ class Row:
 
 
 def rows():
-    from xen_guests import Memtest, TickingLinux, Witness
+    from xen_guests import Ipxe, Memtest, TickingLinux, Witness
     linux = TickingLinux
     devices = [
         ("cirrus, e1000, IDE disk", linux(), ""),
@@ -63,6 +63,7 @@ def rows():
         yield Row("xen-4.17", "tcg", f"witness, timer {timer}", Witness(command_line=f"timer={timer}"), allow=masked)
     yield Row("xen-4.17", "tcg", "witness, 8259", Witness(command_line="timer=pit pic"), allow=masked)
     yield Row("xen-4.17", "tcg", "memtest86+", Memtest())
+    yield Row("xen-4.17", "tcg", "iPXE", Ipxe())
     yield Row("xen-4.20", "tcg", *devices[0][:2])
     yield Row("xen-4.20", "tcg", *devices[1][:2])
     yield Row("xen-4.20", "tcg", "witness, timer lapic", Witness(command_line="timer=lapic"), allow=masked)
