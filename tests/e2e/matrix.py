@@ -190,8 +190,7 @@ def document():
         "| from | to | guest | what came of it | day |", "|---|---|---|---|---|", *table, "",
         "## What the witness saw change", "",
         "It compares every register, and all that it can read of each device. These are all the values that differ after any",
-        "of the crossings above that ended well; that each differs just so is checked (`tests/guests/witness_report.py`). A value",
-        "of which the guest itself has also told that it changed is counted twice above.", "",
+        "of the crossings above that ended well; that each differs just so is checked (`tests/guests/witness_report.py`).", "",
         "| reason | values | for example |", "|---|---|---|", *map(difference_row, sorted(differences.items())), "",
         "## Versions", "", *(f"- {text}" for text in versions(sorted(used))), ""])
 
