@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "translators/audit.hpp"
 #include "translators/machine.hpp"
@@ -23,6 +24,13 @@ void settle_event(Vcpu& vcpu, unsigned number, std::array<Pic, 2>& pic, Accel ac
 /// does not change is looked at by nobody after a load. Delivers them: remote IRR, and IRR and TMR of the
 /// destinations.
 void deliver_level_interrupts(Machine& machine);
+
+/// The 8259s' way to a processor. Xen's also leads through pin 0 of the I/O APIC, in ExtINT mode, which is
+/// how hvmloader leaves it, with LINT0 masked; in QEMU no signal comes to that pin, so that LINT0 of the same
+/// processor is opened. Returns what was done, for the report; empty if nothing.
+[[nodiscard]] std::string open_lint0(Machine& machine);
+/// The way back: LINT0 is masked again where pin 0 is open. For Xen one of them is enough.
+void close_lint0(Machine& machine);
 
 /// QEMU's interrupt_request for TCG: bit 1 (HARD) when the LAPIC or, through LINT0, the 8259s hold an
 /// interrupt for the processor; bit 9 (NMI). TCG looks at nothing else when it starts.

@@ -109,6 +109,7 @@ void adapt(Machine& machine, const XenSource& source, const Plan& plan, AuditRep
     compare_wires(machine, devices, audit);
     fold_interrupts(machine, devices, audit);
     deliver_level_interrupts(machine);
+    if (const auto done = open_lint0(machine); !done.empty()) audit.adapted("8259s", done);
     for (std::size_t n = 0; n < machine.pit.channels.size(); ++n)
         if (const auto mode = machine.pit.channels[n].mode; sanitise(machine.pit.channels[n]))
             audit.adapted(

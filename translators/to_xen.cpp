@@ -77,6 +77,7 @@ void adapt(Machine& machine, const QemuSource& source, const XenPlan& plan, Audi
     }
     unfold_interrupts(machine, devices, audit);
     deliver_level_interrupts(machine);
+    close_lint0(machine);
 }
 
 Result<DeviceMemory> device_memory(const QemuSource& source, const XenPlan& plan) {
