@@ -103,7 +103,7 @@ Result<void> check_registers(const Section& cpu, const Section& common, const Vc
 
 /// QEMU's own BIOS extension that patches a guest's accesses to the TPR.
 void check_tpr_patch(const DeviceTree& tree, AuditReport& audit) {
-    constexpr std::uint64_t active = 2;
+    constexpr std::uint64_t active = 1;  // 2: ready, as the BIOS leaves it
     const auto* section = tree.find("kvm-tpr-opt");
     if (section == nullptr) return;
     if (const auto state = section->get("state"); state && *state == active)
