@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "translators/cpu_policy.hpp"
+#include "translators/guest_name.hpp"
 #include "translators/plan_arguments.hpp"
 #include "translators/plan_parts.hpp"
 
@@ -46,18 +47,6 @@ std::optional<DeviceModelRelease> machine_release(std::string_view machine) {
 
 unsigned rank(DeviceModelRelease release) {
     return release.qemu_major * 1000 + release.qemu_minor;
-}
-
-/// The name as QEMU and process lists show it.
-std::string plain_name(std::string_view name) {
-    std::string plain;
-    for (const char c : name) {
-        const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '.' || c == '_' || c == '-';
-        plain += good ? c : '_';
-    }
-    if (plain.starts_with('-') || plain.starts_with('.')) plain.front() = '_';
-    return plain;
 }
 
 Accel choose_accel(const PlanInput& in, AuditReport& audit) {
