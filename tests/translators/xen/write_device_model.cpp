@@ -291,3 +291,22 @@ TEST_CASE("device model for Xen: another board is refused, a device that only th
     CHECK(bare.told("serial: a domain of this Xen can have it"));
     CHECK_FALSE(bare.told("fdc: "));
 }
+
+TEST_CASE("device model for Xen: a recorded blob is its own translation, wires and power management included") {
+    for (const auto* name : {xen_417, xen_420}) {
+        const auto& model = model_of(name);
+        const Written written(model, model);
+        CHECK(written.refused().empty());
+        std::size_t kept = 0;
+        for (const auto& section : written.tree.sections) {
+            CAPTURE(section.idstr);
+            const auto* native = model.find(section.idstr, section.instance);
+            REQUIRE(native != nullptr);
+            CHECK(section.version == native->version);
+            CHECK(difference(section.root, native->root) == "");
+            ++kept;
+        }
+        // Without cpu_common, cpu and apic of two processors, ioapic, hpet, fw_cfg.
+        CHECK(kept == model.sections.size() - 9);
+    }
+}
