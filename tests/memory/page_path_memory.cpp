@@ -55,6 +55,7 @@ TEST_CASE("page path to Xen: resident memory is bounded and grows with neither t
         REQUIRE(counters.has_value());
         return peak_resident_kib();
     };
+    forget_peak_resident();
     const auto small = peak_after(64, 1, 0);
     const auto many_rounds = peak_after(64, 16, 0);
     const auto mostly_free = peak_after(large_gib << 10, 1, 1u << 20);
