@@ -1,10 +1,13 @@
 #include "proxy/xen_template.hpp"
 
-#include <type_traits>
+#include <cerrno>
+#include <fstream>
+#include <system_error>
 #include <utility>
 #include <variant>
 
 #include <fmt/format.h>
+#include <zstd.h>
 
 #include "parsers/xen/stream_reader.hpp"
 #include "parsers/xen/stream_writer.hpp"
@@ -67,6 +70,23 @@ Result<StrippedStream> strip_pages(const std::string& path) {
     StrippedStream stripped;
     VMFERRY_ASSIGN(stripped.contents, read(path, &stripped.bytes));
     return stripped;
+}
+
+Result<void> write_stream_file(const std::string& path, Bytes bytes) {
+    constexpr int level = 19;
+    Buffer packed;
+    if (path.ends_with(".zst")) {
+        packed.resize(ZSTD_compressBound(bytes.size()));
+        const auto size = ZSTD_compress(packed.data(), packed.size(), bytes.data(), bytes.size(), level);
+        if (ZSTD_isError(size) != 0) return environment_error(path, "compressing", ZSTD_getErrorName(size));
+        packed.resize(size);
+        bytes = packed;
+    }
+    std::ofstream file(path, std::ios::binary | std::ios::trunc);
+    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    file.close();
+    if (!file) return environment_error(path, "writing", std::generic_category().message(errno));
+    return {};
 }
 
 }  // namespace vmferry

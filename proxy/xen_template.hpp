@@ -27,4 +27,7 @@ struct StrippedStream {
 };
 [[nodiscard]] Result<StrippedStream> strip_pages(const std::string& path);
 
+/// Writes a file, compressed by zstd if its name ends in ".zst". Error of kind environment.
+Result<void> write_stream_file(const std::string& path, Bytes bytes);
+
 }  // namespace vmferry

@@ -31,7 +31,7 @@ TEST_CASE("a template is the stream without its pages") {
          {"xen-4.17-linux-2vcpu-e1000-ide.up.zst", "xen-4.20-linux-2vcpu-e1000-ide.up.zst"}) {
         const auto whole = strip_pages(capture(name));
         REQUIRE_MESSAGE(whole.has_value(), error_text(whole));
-        CHECK(whole->bytes.size() < 100'000);
+        CHECK(whole->bytes.size() < 300'000);
         write_file(path, whole->bytes);
 
         const auto again = strip_pages(path);
@@ -70,7 +70,7 @@ TEST_CASE("what is no template says so") {
     const auto qemu = read_xen_template(capture("qemu-7.2/q1-i440fx-S.bin.zst"));
     REQUIRE(!qemu);
     CHECK(qemu.error().kind == ErrorKind::usage);
-    CHECK(qemu.error().found == "a stream of the kind qemu");
+    CHECK(qemu.error().found == "a stream of the kind QEMU migration stream");
 
     auto bytes = std::move(strip_pages(capture("xen-4.17-linux-2vcpu-e1000-ide.up.zst"))->bytes);
     bytes.resize(bytes.size() - 1);
