@@ -17,8 +17,6 @@ from replay import wait_for
 from wire import Wire
 from xen_host import STATE
 
-# The guests ping 192.168.77.1.
-NETDEV = "user,net=192.168.77.0/24,host=192.168.77.1"
 MIGRATE_LOG = f"{STATE}/migrate.xl"
 MIGRATE_SECONDS = 300
 
@@ -46,7 +44,7 @@ class Crossing:
 
     def expect(self, allow=(), disk=True):
         """A destination that expects the guest. `disk`: it has one for it; fresh, as the guest reads only what it wrote."""
-        self.destination = self.kind(disk and self.guest.disk_mib > 0, NETDEV if self.guest.nic else "", allow)
+        self.destination = self.kind(disk and self.guest.disk_mib > 0, self.guest.netdev, allow)
         # The evidence is copied before that is closed, even when the crossing fails: see destination_evidence.
         self.closing.callback(self.destination.close)
         self.closing.push(lambda kind, *_: self.destination_evidence() if kind else None)

@@ -42,7 +42,7 @@ class Row:
 
 
 def rows():
-    from xen_guests import Memtest, TickingLinux, Witness
+    from xen_guests import Ipxe, Memtest, TickingLinux, Witness
     linux = TickingLinux
     devices = [
         ("cirrus, e1000, IDE disk", linux(), ""),
@@ -63,6 +63,7 @@ def rows():
         yield Row("xen-4.17", "tcg", f"witness, timer {timer}", Witness(command_line=f"timer={timer}"), allow=masked)
     yield Row("xen-4.17", "tcg", "witness, 8259", Witness(command_line="timer=pit pic"), allow=masked)
     yield Row("xen-4.17", "tcg", "memtest86+", Memtest())
+    yield Row("xen-4.17", "tcg", "iPXE", Ipxe())
     yield Row("xen-4.20", "tcg", *devices[0][:2])
     yield Row("xen-4.20", "tcg", *devices[1][:2])
     yield Row("xen-4.20", "tcg", "witness, timer lapic", Witness(command_line="timer=lapic"), allow=masked)
@@ -189,8 +190,7 @@ def document():
         "| from | to | guest | what came of it | day |", "|---|---|---|---|---|", *table, "",
         "## What the witness saw change", "",
         "It compares every register, and all that it can read of each device. These are all the values that differ after any",
-        "of the crossings above that ended well; that each differs just so is checked (`tests/guests/witness_report.py`). A value",
-        "of which the guest itself has also told that it changed is counted twice above.", "",
+        "of the crossings above that ended well; that each differs just so is checked (`tests/guests/witness_report.py`).", "",
         "| reason | values | for example |", "|---|---|---|", *map(difference_row, sorted(differences.items())), "",
         "## Versions", "", *(f"- {text}" for text in versions(sorted(used))), ""])
 
