@@ -139,10 +139,11 @@ void* Domain::map(const std::uint64_t* gfns, std::size_t count, int* errors) {
         }
         // One mapping for as many as are next to each other.
         std::size_t run = 0;
-        for (; i + run < count && gfns[i + run] == gfns[i] + run && is_populated(gfns[i + run]); run++) {
+        do {
             frames_[gfns[i + run]].writes++;
             if (errors != nullptr) errors[i + run] = 0;
-        }
+            run++;
+        } while (i + run < count && gfns[i + run] == gfns[i] + run && is_populated(gfns[i + run]));
         must_map(base + i * page_bytes, run * page_bytes, MAP_SHARED | MAP_FIXED, file_,
                  gfns[i] * page_bytes);
         i += run;
