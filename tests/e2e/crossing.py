@@ -7,7 +7,9 @@
         c.runs_only_in_qemu()     or c.runs_only_in_xen()
 """
 import contextlib
+import os
 import shutil
+import signal
 import time
 
 import evidence
@@ -68,6 +70,20 @@ class Crossing:
         """`xl migrate` in the background, through the wire."""
         # Longer than socat's own half a second: the answer to the last message may take its time.
         self.xen.machine.start(f"xl migrate -s '' {self.guest.name} 'socat -t 60 - TCP:10.0.2.2:{self.wire.port}'", MIGRATE_LOG)
+
+    def kill_xl(self):
+        """And what works for it; the domain is left as it is."""
+        self.xen.run("pkill -9 -x xl; pkill -9 -f libxl-save-helper; pkill -9 -f '^socat -t'")
+
+    def kill_vmferry(self):
+        """On this machine only."""
+        self.server.process.kill()
+        self.server.process.wait()
+
+    def kill_qemu(self):
+        """On this machine only."""
+        session = wait_for(lambda: [s for s in self.destination.sessions() if s["qemu_alive"]], 60, "QEMU")[0]
+        os.kill(session["qemu_pid"], signal.SIGKILL)
 
     def xl_ended(self, timeout=MIGRATE_SECONDS):
         """(exit code, what xl said) when it has ended."""
