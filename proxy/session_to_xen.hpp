@@ -53,7 +53,7 @@
 namespace vmferry {
 
 /// Where a guest goes, and as what.
-struct XenDestination {
+struct XenHost {
     std::string xl;  ///< "tcp:HOST:PORT", or a command for sh that speaks `xl migrate-receive`
     XenDestinationOptions options;
     XenTemplate xen;  ///< of that host
@@ -63,8 +63,7 @@ struct XenDestination {
 struct SessionToXenOptions {
     /// Which destination a guest gets. `facts`: only with QMP; of the stream machine and RAM blocks are
     /// known. An error refuses it.
-    std::function<Result<XenDestination>(const std::optional<SourceFacts>& facts, const QemuSource& source)>
-        choose;
+    std::function<Result<XenHost>(const std::optional<SourceFacts>& facts, const QemuSource& source)> choose;
     std::string source_qmp;  ///< QMP socket of the source; empty: none
     std::string state_directory = "/var/lib/vmferry";
     std::size_t read_size = 1u << 20;  ///< most bytes asked of the source at once, ≥ 1
@@ -113,7 +112,7 @@ class SessionToXen {
     SessionToXenOptions options_;
     SessionReport report_;
     std::optional<SourceFacts> facts_;
-    XenDestination destination_;
+    XenHost destination_;
     std::unique_ptr<CrossingToXen> crossing_;
     std::unique_ptr<SessionDirectory> directory_;
     std::unique_ptr<XlSender> xl_;

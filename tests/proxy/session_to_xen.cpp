@@ -206,7 +206,7 @@ TEST_CASE_FIXTURE(Fixture, "the source cancels after its last byte: it has the g
 TEST_CASE_FIXTURE(Fixture, "an operator who ends vmferry before the source is told gives the guest back") {
     const auto ends = [&] { loop.stop("terminated"); };
     SUBCASE("while the destination is chosen") {
-        options.choose = [&](const auto&, const auto&) -> Result<XenDestination> {
+        options.choose = [&](const auto&, const auto&) -> Result<XenHost> {
             loop.stop("terminated");
             return destination;
         };
@@ -258,7 +258,7 @@ TEST_CASE_FIXTURE(Fixture, "the journal cannot be written: the source runs again
 }
 
 TEST_CASE_FIXTURE(Fixture, "a destination that is refused costs the source nothing") {
-    options.choose = [](const auto&, const auto&) -> Result<XenDestination> {
+    options.choose = [](const auto&, const auto&) -> Result<XenHost> {
         return std::unexpected(Error{ErrorKind::refused, "destination", "web1", {}, 0, "unknown", {}});
     };
     CHECK(given_back(run()).kind == ErrorKind::refused);

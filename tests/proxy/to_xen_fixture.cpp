@@ -8,6 +8,7 @@
 #include "parsers/xen/handshake.hpp"
 #include "parsers/xen/stream_reader.hpp"
 #include "proxy/input_buffer.hpp"
+#include "proxy/xen_template.hpp"
 #include "tests/error_text.hpp"
 #include "tests/proxy/session_fixture.hpp"
 
@@ -96,7 +97,9 @@ void ScriptedReceiver::refused() {
 }
 
 ToXenFixture::ToXenFixture() {
-    options.choose = [this](const std::optional<SourceFacts>&, const QemuSource&) -> Result<XenDestination> {
+    static const XenTemplate xen = *read_xen_template(VMFERRY_SOURCE_DIR "/captures/templates/xen-4.17.zst");
+    destination.xen = xen;
+    options.choose = [this](const std::optional<SourceFacts>&, const QemuSource&) -> Result<XenHost> {
         return destination;
     };
     options.state_directory = state;

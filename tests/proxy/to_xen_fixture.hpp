@@ -59,7 +59,7 @@ struct ToXenFixture {
     bool return_path = true;
     bool qmp = true;
     SessionToXenOptions options;
-    XenDestination destination;
+    XenHost destination;
     TemporaryDirectory directory = std::move(*TemporaryDirectory::create());
     std::string state = directory.file("state");
     SourceMachine machine;

@@ -4,6 +4,7 @@ Written from the specifications (libxl-migration-stream, libxc-migration-stream,
 nothing in common with the parsers under test.
 """
 import json
+import pathlib
 import struct
 import subprocess
 
@@ -40,7 +41,7 @@ class XenStream:
 
     def __init__(self, path):
         data = subprocess.run(["zstd", "-dcq", str(path)], check=True, stdout=subprocess.PIPE).stdout \
-            if str(path).endswith(".zst") else open(path, "rb").read()
+            if str(path).endswith(".zst") else pathlib.Path(path).read_bytes()
         assert data[:32] == b"Xen saved domain, xl format\n \0 \r"
         length = struct.unpack_from("<I", data, 44)[0]
         config = struct.unpack_from("<I", data, 48)[0]
