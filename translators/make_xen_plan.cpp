@@ -138,10 +138,12 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
                             plan.vram_bytes / kib));
 }
 
-/// The text as it is, but for the name.
-std::string renamed(const std::string& text, const std::string& name) {
+/// The text as it is, but for the name, and for the mark by which the way back knows a guest of SeaBIOS.
+std::string completed(const std::string& text, const XenPlan& plan) {
     auto json = Json::parse(text);
-    json["c_info"]["name"] = name;
+    json["c_info"]["name"] = plan.name;
+    auto& build = json["b_info"];
+    if (plan.acpi_block.empty() && !build.contains("kernel")) build["cmdline"] = seabios_mark;
     return json.dump(4);
 }
 
@@ -184,7 +186,7 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     plan_cpu_policy(in, plan, audit);
     if (config != nullptr) {
         check_given(*config, plan, audit);
-        plan.config = renamed(options.domain_config, plan.name);
+        plan.config = completed(options.domain_config, plan);
         return plan;
     }
     VMFERRY_ASSIGN(plan.config, derive_domain_config(in, plan, hole, audit));

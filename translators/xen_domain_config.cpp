@@ -89,6 +89,9 @@ class Deriver {
             {"max_vcpus", plan_.vcpus}, {"avail_vcpus", vcpus}, {"max_memkb", memory},
             {"target_memkb", memory},   {"video_memkb", video}, {"device_model_version", "qemu_xen"},
             {"acpi", "True"},           {"apic", "True"},       {"nested_hvm", "False"}};
+        // Without a kernel Xen keeps the command line and does nothing with it; the way back knows the guest by
+        // it.
+        if (plan_.acpi_block.empty()) build["cmdline"] = seabios_mark;
         if (plan_.tsc_mode == TscMode::always_emulate) build["tsc_mode"] = "always_emulate";
         if (plan_.tsc_mode == TscMode::never_emulate) build["tsc_mode"] = "native";
         if (!extra_.empty()) build["extra_hvm"] = extra_;

@@ -95,7 +95,7 @@ class CrossingToXen:
 
     def serve(self, *options, points=(), receive="xl migrate-receive", mapped=True):
         """`vmferry serve` towards a stock xl in the host. `points`: on the wire between the two."""
-        self.xen.run(f"pkill -f '^socat TCP-LISTEN'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
+        self.xen.run(f"pkill -f '^socat TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
                      f"rm -f {self.disk}; truncate -s 16M {self.disk}")
         self.xen.machine.start(f"socat TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))

@@ -31,7 +31,7 @@ struct Rule {
 
 constexpr Rule rules[] = {
     {"timer", Fate::keep, true},  // cpu_clock_offset: the device model's clock goes on
-    {"PCIHost", Fate::keep, true},
+    {"PCIHost", Fate::keep},  // the configuration address; machine types before 2.12 do not send it
     {"I440FX", Fate::keep, true},
     {"PIIX3", Fate::keep, true},
     {"mc146818rtc", Fate::keep, true},  // CMOS from 14 on; Xen has the clock
@@ -123,7 +123,8 @@ Result<Section> count_wires(const Section& section, const DeviceTree& source, co
     std::vector<std::uint32_t> counts(wires, 0);
     for (const auto& device : pci_devices(source))
         for (std::size_t pin = 0; pin < device.asserted.size(); ++pin)
-            if (const auto wire = 4 * device.device + pin; device.asserted[pin] && wire < wires)
+            if (const auto wire = 4 * device.device + pin;
+                device.asserted[pin] && !device.interrupts_disabled() && wire < wires)
                 ++counts[wire];
 
     Field number;
