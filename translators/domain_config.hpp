@@ -46,8 +46,8 @@ struct DomainConfig {
     std::string bios;                   ///< "seabios", "ovmf", "rombios"
     std::string device_model;           ///< "qemu_xen", …
     bool stubdomain = false;
-    /// Who built the guest's platform. A guest that vmferry brought from QEMU is known by the kernel command
-    /// line of its configuration, which Xen keeps and, without a kernel, uses for nothing.
+    /// Who built the guest's platform. A guest that vmferry brought from QEMU is known by an entry in its
+    /// configuration's platform data, which Xen keeps and only writes into its store.
     Firmware firmware = Firmware::hvmloader;
     bool hpet = true, acpi = true, apic = true, xen_platform_pci = true, nested_hvm = false;
     bool viridian = false;
@@ -66,8 +66,9 @@ struct DomainConfig {
     std::vector<std::string> other_devices;
 };
 
-/// The command line of a domain whose guest SeaBIOS set up under QEMU.
-inline constexpr std::string_view seabios_mark = "vmferry.firmware=seabios";
+/// c_info.platformdata of a domain whose guest SeaBIOS set up under QEMU.
+inline constexpr const char* firmware_mark = "vmferry-firmware";
+inline constexpr std::string_view seabios_mark = "seabios";
 
 namespace domain_config_limit {
 inline constexpr std::size_t json_bytes = 4u << 20;

@@ -142,8 +142,7 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
 std::string completed(const std::string& text, const XenPlan& plan) {
     auto json = Json::parse(text);
     json["c_info"]["name"] = plan.name;
-    auto& build = json["b_info"];
-    if (plan.acpi_block.empty() && !build.contains("kernel")) build["cmdline"] = seabios_mark;
+    if (plan.acpi_block.empty()) json["c_info"]["platformdata"][firmware_mark] = seabios_mark;
     return json.dump(4);
 }
 

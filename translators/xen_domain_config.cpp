@@ -89,9 +89,6 @@ class Deriver {
             {"max_vcpus", plan_.vcpus}, {"avail_vcpus", vcpus}, {"max_memkb", memory},
             {"target_memkb", memory},   {"video_memkb", video}, {"device_model_version", "qemu_xen"},
             {"acpi", "True"},           {"apic", "True"},       {"nested_hvm", "False"}};
-        // Without a kernel Xen keeps the command line and does nothing with it; the way back knows the guest by
-        // it.
-        if (plan_.acpi_block.empty()) build["cmdline"] = seabios_mark;
         if (plan_.tsc_mode == TscMode::always_emulate) build["tsc_mode"] = "always_emulate";
         if (plan_.tsc_mode == TscMode::never_emulate) build["tsc_mode"] = "native";
         if (!extra_.empty()) build["extra_hvm"] = extra_;
@@ -104,10 +101,11 @@ class Deriver {
         for (const auto& [key, value] : hvm_.items()) hvm[key] = value;
         build["type.hvm"] = std::move(hvm);
         build["arch_x86"] = {{"msr_relaxed", "True"}};
-        Json all = {
-            {"c_info",
-             {{"type", "hvm"}, {"name", plan_.name}, {"uuid", plan_.uuid}, {"run_hotplug_scripts", "True"}}},
-            {"b_info", std::move(build)}};
+        Json create = {
+            {"type", "hvm"}, {"name", plan_.name}, {"uuid", plan_.uuid}, {"run_hotplug_scripts", "True"}};
+        // The way back knows the guest by it.
+        if (plan_.acpi_block.empty()) create["platformdata"] = {{firmware_mark, seabios_mark}};
+        Json all = {{"c_info", std::move(create)}, {"b_info", std::move(build)}};
         if (!disks_.empty()) all["disks"] = disks_;
         if (!nics_.empty()) all["nics"] = nics_;
         all["on_reboot"] = "restart";
