@@ -123,7 +123,7 @@ Result<Section> count_wires(const Section& section, const DeviceTree& source, co
     std::vector<std::uint32_t> counts(wires, 0);
     for (const auto& device : pci_devices(source))
         for (std::size_t pin = 0; pin < device.asserted.size(); ++pin)
-            if (const auto wire = 4 * device.device + pin; device.asserted[pin] && wire < wires)
+            if (const auto wire = std::size_t{4} * device.device + pin; device.asserted[pin] && wire < wires)
                 ++counts[wire];
 
     Field number;
