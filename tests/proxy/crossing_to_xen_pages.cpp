@@ -130,7 +130,8 @@ TEST_CASE("page path to Xen: every page in its place, with any size of reads") {
         CHECK(counters.held_pages == 3 * (0x40 + (2u << 20) / page_size + 0x20 + 0x20));
         // The window, the tables, the upper half of pc.bios; and the ROMs that RAM hides, once.
         CHECK(counters.dropped_pages == 3 * (0x20 + 0x20 + 0x20) + 0x40);
-        CHECK(counters.pages == 3 * ((16u << 20) + (2u << 20) + 0x20000 + 0x40000 + 0x20000) / page_size);
+        CHECK(counters.pages ==
+              std::uint64_t{3} * ((16u << 20) + (2u << 20) + 0x20000 + 0x40000 + 0x20000) / page_size);
         CHECK(outcome.replies.size() == 8);
     }
 }

@@ -235,3 +235,46 @@ TEST_CASE(
         CHECK(checker.context().empty());
     }
 }
+
+TEST_CASE(
+    "crossing to Xen, recorded source: whatever is changed in it, an error or a whole stream comes out") {
+    const auto stream = trimmed(load_capture("qemu-7.2/m1-tcp-plain-events.c0.s2d.zst"), 60);
+    std::mt19937 random(22);
+    const auto pick = [&](std::size_t below) { return random() % below; };
+    constexpr std::size_t behind_block_list = 0x100;
+    unsigned errors = 0, whole = 0;
+    for (unsigned i = 0; i < 80; ++i) {
+        auto changed = stream;
+        for (auto times = 1 + i % 2; times > 0; --times) {
+            const auto at = behind_block_list + pick(changed.size() - behind_block_list);
+            const auto here = changed.begin() + static_cast<std::ptrdiff_t>(at);
+            switch (pick(4)) {
+                case 0:
+                    changed[at] ^= static_cast<std::byte>(1u << pick(8));
+                    break;
+                case 1:
+                    changed[at] = static_cast<std::byte>(pick(256));
+                    break;
+                case 2:
+                    changed.erase(here);
+                    break;
+                default:
+                    changed.insert(here, static_cast<std::byte>(pick(256)));
+            }
+        }
+        XenStreamChecker checker;
+        AuditReport audit;
+        bench::ToXenRun run{.plan = plan_of, .translate = sections_through(), .read_size = 1 + pick(100'000)};
+        const auto result = bench::carry_to_xen(source_of(changed), sink_to(checker), run, audit);
+        REQUIRE(result.has_value() == checker.complete());
+        if (result) {
+            ++whole;
+        } else {
+            ++errors;
+            REQUIRE_FALSE(result.error().text().empty());
+            REQUIRE(checker.context().empty());
+        }
+    }
+    CHECK(errors > 20);
+    CHECK(whole > 2);  // inside a page a change is no error
+}

@@ -167,6 +167,18 @@ TEST_CASE("xen memory map: a guest's ACPI area is RAM at its base, and nothing e
     CHECK_FALSE(map.place_held(slots_before_video, memory(0xFC000000)));
 }
 
+TEST_CASE("xen memory map: RAM in a block of its own above 4 GiB") {
+    XenPlan plan;
+    plan.ram = {{0, 0xA0, "pc.ram", 0},
+                {0xC0, 0xF0000 - 0xC0, "pc.ram", 0xC0000},
+                {0x100000, gib / page_size, "hi", 0}};
+    const XenMemoryMap map(plan, {{"pc.ram", 0xF0000000}, {"hi", gib}});
+    CHECK(frame_of(map, 0, 0xF0000000 - page_size) == 0xEFFFF);
+    CHECK(frame_of(map, 1, 0) == 0x100000);
+    CHECK(frame_of(map, 1, gib - page_size) == 0x13FFFF);
+    CHECK(map.unknown_blocks().empty());
+}
+
 TEST_CASE("xen memory map: ROMs are dropped by name, other blocks are told") {
     auto blocks = large_blocks;
     blocks.push_back({"ivshmem", 4 * mib});

@@ -31,7 +31,7 @@ struct Rule {
 
 constexpr Rule rules[] = {
     {"timer", Fate::keep, true},  // cpu_clock_offset: the device model's clock goes on
-    {"PCIHost", Fate::keep},  // the configuration address; machine types before 2.12 do not send it
+    {"PCIHost", Fate::keep},      // not sent by machine types up to 5.0
     {"I440FX", Fate::keep, true},
     {"PIIX3", Fate::keep, true},
     {"mc146818rtc", Fate::keep, true},  // CMOS from 14 on; Xen has the clock
@@ -123,7 +123,7 @@ Result<Section> count_wires(const Section& section, const DeviceTree& source, co
     std::vector<std::uint32_t> counts(wires, 0);
     for (const auto& device : pci_devices(source))
         for (std::size_t pin = 0; pin < device.asserted.size(); ++pin)
-            if (const auto wire = 4 * device.device + pin;
+            if (const auto wire = std::size_t{4} * device.device + pin;
                 device.asserted[pin] && !device.interrupts_disabled() && wire < wires)
                 ++counts[wire];
 
@@ -152,6 +152,19 @@ Field u32_field(std::string name) {
     return field;
 }
 
+/// Machine types up to 3.1 do not send the SMBus controller; Xen's device model expects it: as after a reset.
+void add_smbus(Section& section, const DeviceTree& model) {
+    const auto* same = same_device(model, section);
+    const auto* smbus = same == nullptr ? nullptr : same->find("smb");
+    const auto timer = std::ranges::find(section.root.fields, "ar.tmr.timer", &Field::name);
+    if (smbus == nullptr || section.find("smb") != nullptr || timer == section.root.fields.end()) return;
+    auto idle = *smbus;
+    for (auto& part : idle.elements)
+        for (auto& field : part.fields)
+            std::ranges::fill(field.data, field.name == "op_done" ? std::byte{1} : std::byte{0});
+    section.root.fields.insert(timer, std::move(idle));
+}
+
 /// The common part as it is; behind it the state of slots of bus 0 alone, and memory hot-plug.
 Section without_hotplug(const Section& section, const DeviceTree& model, AuditReport& audit) {
     constexpr std::string_view prefix = "acpi_pci_hotplug.", memory = "piix4_pm/memhp";
@@ -172,6 +185,7 @@ Section without_hotplug(const Section& section, const DeviceTree& model, AuditRe
     status.elements.push_back(
         {.vmsd_name = "pci_status", .version = 1, .fields = {u32_field("up"), u32_field("down")}});
     fields.push_back(std::move(status));
+    add_smbus(result, model);
 
     auto& parts = result.root.subsections;
     std::erase_if(parts, [&](const Struct& part) { return part.vmsd_name != memory; });
@@ -253,7 +267,7 @@ Result<DeviceTree> write_device_model(const DeviceTree& source, const DeviceTree
         if (fate == Fate::wires) {
             VMFERRY_ASSIGN(written, count_wires(section, source, model));
         } else if (fate == Fate::power) {
-            written = without_hotplug(section, model, audit);
+            written = keep(without_hotplug(section, model, audit), model, audit);
         } else {
             written = keep(section, model, audit);
         }

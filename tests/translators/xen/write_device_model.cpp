@@ -134,6 +134,8 @@ TEST_CASE("device model for Xen: recorded QEMUs of both accelerators and version
     const std::vector<Case> cases{
         {"qemu-7.2/q1-i440fx-S.bin.zst", {"0000:00:02.0/vga", "0000:00:03.0/e1000"}, {}},
         {"qemu-7.2/m1-tcp-plain-events.c0.s2d.zst", {}, {}},
+        {"qemu-7.2/q12-i440fx-210-run.bin.zst", {"0000:00:02.0/vga", "0000:00:03.0/e1000"}, {}},
+        {"qemu-7.2/q18-i440fx-smp6-sparse-apicid-S.bin.zst", {}, {}},
         {"qemu-7.2/q6-i440fx-nics-run.bin.zst",
          {"0000:00:02.0/cirrus_vga", "0000:00:03.0/e1000", "0000:00:04.0/e1000", "0000:00:05.0/rtl8139",
           "0000:00:06.0/virtio-net", "0000:00:07.0/virtio-blk"},
@@ -154,8 +156,11 @@ TEST_CASE("device model for Xen: recorded QEMUs of both accelerators and version
             CAPTURE(model);
             const auto source = load_tree(one.file);
             const Written written(source, model_of(model));
-            CHECK(names(written.tree) == with(board, one.devices));
-            CHECK(written.refused() == one.refused);
+            auto expected = with(board, one.devices);
+            if (source.find("PCIHost") == nullptr) expected.erase("PCIHost");
+            CHECK(names(written.tree) == expected);
+            for (const auto& text : written.refused()) CHECK_MESSAGE(one.refused.contains(text), text);
+            CHECK(written.refused().size() == one.refused.size());
             check_read_again(written.tree);
             // What is kept is the source's, byte for byte.
             for (const auto& section : written.tree.sections) {
@@ -213,6 +218,13 @@ TEST_CASE("device model for Xen: piix4_pm keeps its common part and loses hot-pl
         CHECK(written.told("piix4_pm: without ACPI hot-plug of PCI devices and processors"));
         CHECK_FALSE(written.told("under way"));
         CHECK(value(written.tree, name, "ar.pm1.cnt.cnt") == 0x2001);
+    }
+    // A machine type that does not send its SMBus controller: at rest in Xen's form.
+    {
+        const Written old(load_tree("qemu-7.2/q12-i440fx-210-run.bin.zst"), model_of(xen_417));
+        CHECK(qemu::encode_payload(*old.tree.find(name)).size() == native.length);
+        CHECK(value(old.tree, name, "smb|0|op_done") == 1);
+        CHECK(value(old.tree, name, "smb|0|smb_stat") == 0);
     }
     REQUIRE(source.find(name)->set("acpi_pci_hotplug.acpi_pcihp_pci_status|0|up", 8));
     CHECK(Written(source, model_of(xen_417)).told("one that was under way is forgotten"));
@@ -292,7 +304,8 @@ TEST_CASE("device model for Xen: another board is refused, a device that only th
     CHECK_FALSE(bare.told("fdc: "));
 }
 
-TEST_CASE("device model for Xen: a recorded blob is its own translation, wires and power management included") {
+TEST_CASE(
+    "device model for Xen: a recorded blob is its own translation, wires and power management included") {
     for (const auto* name : {xen_417, xen_420}) {
         const auto& model = model_of(name);
         const Written written(model, model);
