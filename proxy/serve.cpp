@@ -17,12 +17,15 @@ bool out_of_resources(int error) {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/// What is done with a connection.
+using RunSession = std::function<SessionReport(Loop& loop, Channel& channel)>;
+
 /// A session in its thread. The owner joins it once `finished`, or after stop().
 class Worker {
   public:
-    Worker(Descriptor socket, std::string peer, const ServeOptions& options)
-        : thread_([this, &options, peer = std::move(peer), held = std::move(socket)]() mutable {
-              run(std::move(held), peer, options);
+    Worker(Descriptor socket, std::string peer, const ListenerOptions& options, const RunSession& session)
+        : thread_([this, &options, &session, peer = std::move(peer), held = std::move(socket)]() mutable {
+              run(std::move(held), peer, options, session);
           }) {}
     ~Worker() { thread_.join(); }
     Worker(const Worker&) = delete;
@@ -36,16 +39,15 @@ class Worker {
     [[nodiscard]] bool finished() const { return finished_; }
 
   private:
-    void run(Descriptor socket, const std::string& peer, const ServeOptions& options) {
+    void run(Descriptor socket, const std::string& peer, const ListenerOptions& options,
+             const RunSession& session) {
         {
             Loop loop;
             set_loop(&loop);
             set_tcp_options(socket);
             Channel channel(loop, peer, std::move(socket));
-            XlEndpoint endpoint(channel, options.session.limits);
-            Session session(loop, endpoint, options.session);
             if (options.connected) options.connected(peer);
-            const auto report = session.run();
+            const auto report = session(loop, channel);
             set_loop(nullptr);
             if (options.over) options.over(peer, report);
         }
@@ -64,9 +66,7 @@ class Worker {
     std::thread thread_;
 };
 
-}  // namespace
-
-Result<void> serve(Loop& loop, const ServeOptions& options) {
+Result<void> serve_connections(Loop& loop, const ListenerOptions& options, const RunSession& session) {
     VMFERRY_ASSIGN(const auto listener, listen_tcp(options.address, options.port));
     SocketAddress bound;
     if (getsockname(listener.get(), bound.get(), &bound.size) != 0)
@@ -103,10 +103,27 @@ Result<void> serve(Loop& loop, const ServeOptions& options) {
             continue;
         }
         if (socket.valid() && workers.size() < options.max_sessions)
-            workers.emplace_back(std::move(socket), peer.text(), options);
+            workers.emplace_back(std::move(socket), peer.text(), options, session);
     }
     for (auto& worker : workers) worker.stop();
     return {};
+}
+
+}  // namespace
+
+Result<void> serve(Loop& loop, const ServeOptions& options) {
+    return serve_connections(loop, options, [&options](Loop& own, Channel& channel) {
+        XlEndpoint endpoint(channel, options.session.limits);
+        return Session(own, endpoint, options.session).run();
+    });
+}
+
+Result<void> serve_qemu(Loop& loop, const ServeQemuOptions& options) {
+    ListenerOptions listener = options;
+    if (!options.session.source_qmp.empty()) listener.max_sessions = 1;
+    return serve_connections(loop, listener, [&options](Loop& own, Channel& channel) {
+        return SessionToXen(own, channel, options.session).run();
+    });
 }
 
 }  // namespace vmferry

@@ -110,6 +110,10 @@ SessionRecord read_record(const fs::path& directory) {
     record.permission = flag("permission");
     const Descriptor journal(open((directory / "journal").c_str(), O_RDONLY | O_CLOEXEC));
     record.driven = journal.valid() && flock(journal.get(), LOCK_SH | LOCK_NB) != 0;
+    // A source that does not wait for us has completed by now, and stands still until somebody continues it.
+    const bool before_doubt = record.state == "connecting" || record.state == "copying" ||
+                              record.state == "paused at source" || record.state == "loaded";
+    if (flag("source_does_not_wait") && before_doubt && !record.driven) record.state = "in doubt";
     const auto start = process_start_time(record.qemu_pid);
     record.qemu_alive = start != 0 && static_cast<long>(start) == number("qemu_start_time");
     return record;

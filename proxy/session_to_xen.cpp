@@ -165,8 +165,9 @@ Result<void> SessionToXen::start_xl(const XenPlan& plan) {
     VMFERRY_TRY(directory_->note({{"qemu_pid", report_.qemu_pid},
                                   {"qemu_start_time", process_start_time(report_.qemu_pid)},
                                   {"qmp_socket", report_.qmp_socket},
-                                  {"adopted", report_.adopted}},
-                                 Sync::no));
+                                  {"adopted", report_.adopted},
+                                  {"source_does_not_wait", !crossing_->return_path()}},
+                                 Sync::yes));
     VMFERRY_ASSIGN(xl_,
                    XlSender::start(loop_, destination_.xl, directory_->path() + "/xl.log", options_.limits));
     return xl_->read_banner();

@@ -132,4 +132,33 @@ TEST_CASE_FIXTURE(Fixture, "of the sessions that are over the newest are kept") 
     CHECK(list_sessions(state).empty());
 }
 
+TEST_CASE_FIXTURE(Fixture, "a guest that came from Xen and runs here may go to Xen, but not twice at once") {
+    auto came = claimed("web1", "3db1");
+    REQUIRE(came->note(
+        {{"state", "reported"}, {"qemu_pid", getpid()}, {"qemu_start_time", process_start_time(getpid())}},
+        Sync::yes));
+    came.reset();
+    auto goes = SessionDirectory::create(state, "web1", "3db1", Direction::to_xen);
+    REQUIRE_MESSAGE(goes.has_value(), error_text(goes));
+    CHECK(!SessionDirectory::create(state, "web1", "3db1", Direction::to_xen));
+    const auto listed = find_session(state, (*goes)->id());
+    REQUIRE(listed);
+    CHECK(listed->direction == Direction::to_xen);
+    // Nobody drives it any more: its source's QEMU is there, but claims nothing.
+    REQUIRE((*goes)->note(
+        {{"state", "loaded"}, {"qemu_pid", getpid()}, {"qemu_start_time", process_start_time(getpid())}},
+        Sync::yes));
+    SUBCASE("the source has resumed by itself") {
+        goes->reset();
+        CHECK(SessionDirectory::create(state, "web1", "3db1", Direction::to_xen).has_value());
+    }
+    SUBCASE("the source did not wait, and has completed") {
+        REQUIRE((*goes)->note({{"source_does_not_wait", true}}, Sync::yes));
+        const auto id = (*goes)->id();
+        goes->reset();
+        CHECK(find_session(state, id)->state == "in doubt");
+        CHECK(!SessionDirectory::create(state, "web1", "3db1", Direction::to_xen));
+    }
+}
+
 }  // namespace

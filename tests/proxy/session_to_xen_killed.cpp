@@ -44,6 +44,20 @@ TEST_CASE_FIXTURE(ToXenFixture, "killed before the source is told: it runs on by
     CHECK(xl->ran);
 }
 
+TEST_CASE_FIXTURE(ToXenFixture, "killed, and the source does not wait: it stands still, and that is listed") {
+    return_path = false;
+    at(SessionState::loaded, [] { kill(getpid(), SIGKILL); });
+    const auto record = run_killed(ScriptedReceiver::whole);
+    CHECK(record.state == "in doubt");
+    CHECK(!record.permission);
+    CHECK(!xl->ran);
+    CHECK(machine.state() == "postmigrate");
+    CHECK(!SessionDirectory::create(state, "web1", "", Direction::to_xen));
+    const auto resolved = resolve_session(loop, state, record.id, Resolution::run, {});
+    REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
+    CHECK(machine.state() == "running");
+}
+
 TEST_CASE_FIXTURE(ToXenFixture, "killed when the source has been told: all stand still") {
     at(SessionState::in_doubt, [&] { kill(machine.pid(), SIGSTOP); });
     const auto record = run_killed(ScriptedReceiver::whole, [&](pid_t vmferry) {
