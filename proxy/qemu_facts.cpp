@@ -88,7 +88,7 @@ Result<CpuFacts> read_cpu_facts(Loop& loop, QmpClient& qmp, const TimeLimits& li
     if (!cpus.is_array() || cpus.empty()) return environment_error("QEMU", "query-cpus-fast", "no CPU");
     const auto path = cpus.front().value("qom-path", "");
     json values = json::object();
-    for (const auto* name : {"vendor", "family", "model", "stepping", "phys-bits", "feature-words"}) {
+    for (const auto* name : {"vendor", "family", "model", "stepping", "model-id", "phys-bits", "feature-words"}) {
         VMFERRY_ASSIGN(values[name], qmp_call(loop, qmp, "qom-get", {{"path", path}, {"property", name}},
                                               limits.qmp_answers));
     }
@@ -107,6 +107,7 @@ std::string write_cpu_facts(const CpuFacts& facts) {
                    {"family", facts.family},
                    {"model", facts.model},
                    {"stepping", facts.stepping},
+                   {"model-id", facts.brand},
                    {"feature-words", words}};
     if (facts.phys_bits) values["phys-bits"] = *facts.phys_bits;
     return values.dump();
@@ -125,6 +126,8 @@ Result<CpuFacts> read_cpu_facts(const std::string& text) {
     if (vendor == values.end() || !vendor->is_string() || words == values.end() || !words->is_array())
         return wrong();
     facts.vendor = vendor->get<std::string>();
+    if (const auto brand = values.find("model-id"); brand != values.end() && brand->is_string())
+        facts.brand = brand->get<std::string>();
     facts.family = number("family");
     facts.model = number("model");
     facts.stepping = number("stepping");

@@ -128,17 +128,21 @@ constexpr std::array rules{
     // ---- CPU ----
     Rule{"vcpu-count", impossible, configuration,
          "There are more virtual CPUs than APIC ids for them: Xen gives every second id, QEMU's machine ends "
-         "at 254.",
-         "Set maxvcpus to at most 127 on the Xen side."},
+         "at 254, and Xen's domains at 128 virtual CPUs.",
+         "Set maxvcpus to at most 127 on the Xen side, -smp to at most 128 on QEMU's."},
     Rule{"tcg-cpu", risk, configuration,
          "The guest would go on under emulation (TCG): correct, but many times slower than on hardware.",
          "Use a destination with KVM, or say --accel tcg."},
     Rule{"cpu-policy", risk, configuration,
-         "The stream does not say which CPU the guest saw, so the destination's cannot be compared.",
-         "Migrate from Xen 4.14 or later, which sends the CPUID policy."},
+         "It is not known which CPU the guest saw, so the destination's cannot be compared.",
+         "Migrate from Xen 4.14 or later, which sends the CPUID policy; from QEMU with --source-qmp, and to "
+         "a Xen "
+         "template of 4.14 or later."},
     Rule{"cpu-vendor", impossible, configuration,
          "The destination's CPU is of another vendor than the one the guest saw.",
-         "Use a destination whose CPU has the same vendor, or --accel tcg."},
+         "Use a destination whose CPU has the same vendor, or --accel tcg; to Xen from a TCG source, start "
+         "QEMU with "
+         "-cpu …,vendor=… of the destination."},
     Rule{
         "cpu-model", risk, configuration,
         "The destination's CPU shows another family, model or stepping: the guest chose its work-arounds and "
@@ -146,13 +150,19 @@ constexpr std::array rules{
         "Use a destination with the same CPU model, or one QEMU can imitate (--set cpu=…)."},
     Rule{"cpu-features", risk, configuration,
          "The guest saw CPU features that the destination does not have, and may use them at any time.",
-         "Mask them on the Xen side (cpuid = … in xl.cfg), or use a destination that has them."},
+         "Mask them where the guest boots (cpuid = … in xl.cfg, -cpu …,FEATURE=off of QEMU), or use a "
+         "destination "
+         "that has them."},
     Rule{"cpu-address-width", risk, configuration,
          "The destination's CPU has fewer physical address bits than the guest saw.",
-         "Use a destination with at least as many, or --set cpu=…,phys-bits=N where KVM supports it."},
+         "Use a destination with at least as many, or boot the guest with fewer (QEMU: -cpu …,phys-bits=N); "
+         "to QEMU "
+         "--set cpu=…,phys-bits=N where KVM supports it."},
     Rule{"xsave-layout", impossible, configuration,
          "An extended CPU state component lies at another place in the destination's XSAVE area.",
-         "Mask the feature on the Xen side (cpuid = … in xl.cfg), or use a CPU of the same line."},
+         "Mask the feature where the guest boots (cpuid = … in xl.cfg, -cpu …,FEATURE=off of QEMU), or use a "
+         "CPU of "
+         "the same line."},
 };
 
 }  // namespace

@@ -16,9 +16,8 @@ constexpr std::array<std::string_view, 5> vendors{"GenuineIntel", "AuthenticAMD"
 constexpr unsigned first_extended_component = 2;  // 0 and 1 are x87 and SSE, in the legacy area
 constexpr unsigned components = 64;
 
-/// TCG's XSAVE area: the standard format of Intel's manual, volume 1, chapter 13, whatever CPU it imitates.
-constexpr XsaveComponent tcg_layout[] = {{2, 576, 256},  {3, 960, 64},    {4, 1024, 64}, {5, 1088, 64},
-                                         {6, 1152, 512}, {7, 1664, 1024}, {9, 2688, 8}};
+constexpr XsaveComponent tcg_components[] = {{2, 576, 256},  {3, 960, 64},    {4, 1024, 64}, {5, 1088, 64},
+                                             {6, 1152, 512}, {7, 1664, 1024}, {9, 2688, 8}};
 
 std::uint32_t register_of(const xen::CpuidLeaf& leaf, CpuidRegister reg) {
     switch (reg) {
@@ -34,12 +33,12 @@ std::uint32_t register_of(const xen::CpuidLeaf& leaf, CpuidRegister reg) {
     return 0;
 }
 
-std::uint32_t guest_bits(const xen::CpuidPolicy& policy, const CpuidWord& word) {
+std::uint32_t policy_bits(const xen::CpuidPolicy& policy, const CpuidWord& word) {
     const auto* leaf = xen::find_leaf(policy, word.leaf, word.subleaf);
     return leaf == nullptr ? 0 : register_of(*leaf, word.reg);
 }
 
-std::uint32_t destination_bits(const CpuFacts& facts, const CpuidWord& word) {
+std::uint32_t facts_bits(const CpuFacts& facts, const CpuidWord& word) {
     const auto found = std::ranges::find_if(facts.words, [&](const FeatureWord& f) {
         return f.leaf == word.leaf && f.subleaf == word.subleaf && f.reg == word.reg;
     });
@@ -71,28 +70,6 @@ void check_identity(const CpuIdentity& guest, const CpuFacts& facts, AuditReport
         audit.violated("cpu-model", fmt::format("the guest saw {}, the destination is {}", saw, gets));
     else if (facts.vendor == guest.vendor)
         audit.carried("CPU identity", fmt::format("{} {}", guest.vendor, saw));
-}
-
-void check_features(const xen::CpuidPolicy& policy, const CpuFacts& facts, AuditReport& audit) {
-    std::vector<std::string> missing, spared, extra;
-    for (const auto& word : feature_words()) {
-        const auto guest = guest_bits(policy, word), destination = destination_bits(facts, word);
-        for (unsigned bit = 0; bit < 32; ++bit) {
-            const bool saw = (guest >> bit) & 1, has = (destination >> bit) & 1;
-            if (saw == has) continue;
-            const auto why = dispensable(word, bit);
-            if (saw && why.empty()) missing.push_back(feature_name(word, bit));
-            if (saw && !why.empty()) spared.push_back(fmt::format("{} ({})", feature_name(word, bit), why));
-            if (has && why.empty()) extra.push_back(feature_name(word, bit));
-        }
-    }
-    if (!missing.empty()) audit.violated("cpu-features", "the destination lacks " + joined(missing));
-    if (missing.empty()) audit.carried("CPU features", "the destination has all that the guest may use");
-    if (!spared.empty())
-        audit.adapted("CPU features", "the guest saw, and the destination does not show: " + joined(spared));
-    if (!extra.empty())
-        audit.adapted("CPU features",
-                      "the destination shows more than the guest saw at boot: " + joined(extra));
 }
 
 void check_xsave(const xen::CpuidPolicy& policy, std::span<const XsaveComponent> layout, AuditReport& audit) {
@@ -171,7 +148,7 @@ Result<std::string> cpu_argument(const xen::CpuidPolicy& policy, Accel accel, st
     // A process that starts after the crossing asks CPUID anew: it must not find more than the kernel did.
     for (const auto& feature : named_features()) {
         if (accel == Accel::tcg && !feature.tcg) continue;
-        if (((guest_bits(policy, feature.word) >> feature.bit) & 1) == 0)
+        if (((policy_bits(policy, feature.word) >> feature.bit) & 1) == 0)
             cpu += fmt::format(",{}=off", feature.name);
     }
     return cpu;
@@ -186,12 +163,51 @@ void check_cpu(const xen::CpuidPolicy& policy, Accel accel, const CpuFacts& fact
         check_identity(*identity, facts, audit);
     else
         audit.violated("cpu-policy", identity.error().text());
-    check_features(policy, facts, audit);
-    check_xsave(policy, accel == Accel::tcg ? std::span<const XsaveComponent>(tcg_layout) : facts.xsave,
+    compare_features(shown_features(policy), shown_features(facts), audit);
+    check_xsave(policy,
+                accel == Accel::tcg ? tcg_xsave_layout() : std::span<const XsaveComponent>(facts.xsave),
                 audit);
     if (const auto guest = guest_phys_bits(policy); facts.phys_bits && *facts.phys_bits < guest)
         audit.violated("cpu-address-width",
                        fmt::format("the guest saw {} bits, the destination has {}", guest, *facts.phys_bits));
+}
+
+FeatureBits shown_features(const xen::CpuidPolicy& policy) {
+    FeatureBits bits;
+    for (const auto& word : feature_words()) bits.push_back(policy_bits(policy, word));
+    return bits;
+}
+
+FeatureBits shown_features(const CpuFacts& facts) {
+    FeatureBits bits;
+    for (const auto& word : feature_words()) bits.push_back(facts_bits(facts, word));
+    return bits;
+}
+
+void compare_features(const FeatureBits& saw, const FeatureBits& gets, AuditReport& audit) {
+    std::vector<std::string> missing, spared, extra;
+    for (std::size_t index = 0; index < feature_words().size(); ++index) {
+        const auto& word = feature_words()[index];
+        for (unsigned bit = 0; bit < 32; ++bit) {
+            const bool had = (saw[index] >> bit) & 1, has = (gets[index] >> bit) & 1;
+            if (had == has) continue;
+            const auto why = dispensable(word, bit);
+            if (had && why.empty()) missing.push_back(feature_name(word, bit));
+            if (had && !why.empty()) spared.push_back(fmt::format("{} ({})", feature_name(word, bit), why));
+            if (has && why.empty()) extra.push_back(feature_name(word, bit));
+        }
+    }
+    if (!missing.empty()) audit.violated("cpu-features", "the destination lacks " + joined(missing));
+    if (missing.empty()) audit.carried("CPU features", "the destination has all that the guest may use");
+    if (!spared.empty())
+        audit.adapted("CPU features", "the guest saw, and the destination does not show: " + joined(spared));
+    if (!extra.empty())
+        audit.adapted("CPU features",
+                      "the destination shows more than the guest saw at boot: " + joined(extra));
+}
+
+std::span<const XsaveComponent> tcg_xsave_layout() {
+    return tcg_components;
 }
 
 std::vector<XsaveComponent> host_xsave_layout() {

@@ -3,6 +3,8 @@
 //     policy → cpu_identity() → cpu_argument() → (the twin runs) → check_cpu()
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +37,15 @@ struct CpuIdentity {
 /// Precondition: the plan was made from the same policy.
 void check_cpu(const xen::CpuidPolicy& policy, Accel accel, const CpuFacts& facts, AuditReport& audit);
 
+/// Feature bits as a CPU shows them, one register for each of feature_words().
+using FeatureBits = std::vector<std::uint32_t>;
+[[nodiscard]] FeatureBits shown_features(const xen::CpuidPolicy& policy);
+[[nodiscard]] FeatureBits shown_features(const CpuFacts& facts);
+/// What the guest saw against what it gets: rule cpu-features, and what is adapted.
+void compare_features(const FeatureBits& saw, const FeatureBits& gets, AuditReport& audit);
+
+/// TCG's XSAVE area: the standard format of Intel's manual, volume 1, chapter 13, whatever CPU it imitates.
+[[nodiscard]] std::span<const XsaveComponent> tcg_xsave_layout();
 /// Where this host's CPU keeps its XSAVE components: what KVM shows to guests. Empty without XSAVE.
 [[nodiscard]] std::vector<XsaveComponent> host_xsave_layout();
 

@@ -82,10 +82,11 @@ struct XsaveComponent {
     std::uint32_t offset = 0, size = 0;
 };
 
-/// What the destination's CPU shows, read from the twin.
+/// What a QEMU's CPU shows: the destination's, read from the twin, or the source's.
 struct CpuFacts {
     std::string vendor;  ///< 12 characters
     unsigned family = 0, model = 0, stepping = 0;
+    std::string brand{};  ///< processor brand string; may be empty
     std::optional<unsigned> phys_bits;
     std::vector<FeatureWord> words;
     /// KVM: of the host CPU (host_xsave_layout()). TCG: ignored, its layout is fixed.

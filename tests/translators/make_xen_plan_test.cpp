@@ -411,6 +411,9 @@ TEST_CASE_FIXTURE(XenPlanFixture, "a configuration of the operator's own") {
         facts.reset();
         CHECK(error().format == "--set accel");
         options.accel = Accel::kvm;
+        (void)this->plan();
+        CHECK(finding("cpu-policy") == "nothing says which CPU the guest saw, as there is no --source-qmp");
+        options.allow = {"cpu-policy"};
         const auto plan = this->plan();
         CHECK_FALSE(audit.refused());
         CHECK(plan.accel == Accel::kvm);

@@ -8,8 +8,10 @@
 #include "tools/vmferry/command.hpp"
 #include "tools/vmferry/destination_arguments.hpp"
 #include "tools/vmferry/findings.hpp"
+#include "tools/vmferry/recorded_qemu.hpp"
 #include "tools/vmferry/recorded_stream.hpp"
 #include "tools/vmferry/report.hpp"
+#include "tools/vmferry/xen_destination_arguments.hpp"
 
 namespace vmferry::cli {
 
@@ -19,16 +21,25 @@ struct Options {
     std::string file;
     bool json = false;
     DestinationArguments destination;
+    XenDestinationArguments xen;
 };
 
 ExitCode run(const Options& given) {
     auto report = document("audit");
     AuditReport audit;
+    const auto nowhere = [](const OutputBatch&) -> Result<void> { return {}; };
+    const std::string label = given.json ? "" : "audit";
     const auto result = [&]() -> Result<void> {
+        if (given.xen.chosen()) {
+            VMFERRY_ASSIGN(const auto settings, given.xen.settings());
+            audit = AuditReport(settings.options.allow);
+            VMFERRY_TRY(carry_recorded_to_xen(given.file, settings, nowhere, label, audit));
+            return {};
+        }
+        VMFERRY_TRY(given.xen.check_absent());
         VMFERRY_ASSIGN(const auto options, given.destination.options());
         audit = AuditReport(options.allow);
-        const auto nowhere = [](const OutputBatch&) -> Result<void> { return {}; };
-        VMFERRY_TRY(carry_recorded(given.file, options, nowhere, given.json ? "" : "audit", audit));
+        VMFERRY_TRY(carry_recorded(given.file, options, nowhere, label, audit));
         return {};
     }();
     if (given.json) {
@@ -51,14 +62,17 @@ ExitCode run(const Options& given) {
 }  // namespace
 
 void add_audit(CLI::App& app, Invocation& invocation) {
-    auto* command = app.add_subcommand(
-        "audit",
-        "Report whether the guest of a Xen stream can be carried to a destination, and what would change");
+    auto* command = app.add_subcommand("audit",
+                                       "Report whether the guest of a recorded stream can be carried to a "
+                                       "destination, and what would change");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+    command
+        ->add_option("FILE", options->file,
+                     "what `xl migrate`, `xl save` or QEMU's migrate wrote, plain or zstd")
         ->required();
     command->add_flag("--json", options->json, "print JSON");
     options->destination.add_to(*command, invocation);
+    options->xen.add_to(*command, options->destination);
     command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });
 }
 

@@ -7,7 +7,9 @@
 
 #include "tools/vmferry/destination_file.hpp"
 #include "tools/vmferry/destination_keys.hpp"
+#include "tools/vmferry/report.hpp"
 #include "tools/vmferry/session_output.hpp"
+#include "tools/vmferry/xen_destination_keys.hpp"
 
 namespace vmferry::cli {
 
@@ -24,34 +26,57 @@ void DestinationArguments::add_to(CLI::App& app, const Invocation& invocation) {
     };
     add_text("--qemu", qemu_, "QEMU's binary [qemu-system-x86_64]", "BINARY");
     add_text("--accel", accel_, "accelerator [kvm where it works, else tcg]", "tcg|kvm");
-    add_list("--disk", disks_, "image of a drive; PATH 'none': a CD-ROM drive without medium",
-             "VDEV=PATH[,format=F]");
-    add_list("--nic", nics_, "network of a card, as QEMU's -netdev takes it", "N=NETDEV-ARGS");
-    add_list("--serial", serial_, "where a serial port goes, in order, as QEMU's -serial takes it",
-             "CHARDEV");
+    add_list(
+        "--disk", given_.disks,
+        "image of a drive; PATH 'none': a CD-ROM drive without medium; to Xen also ,backend=phy or qdisk",
+        "VDEV=PATH[,format=F]");
+    add_list("--nic", given_.nics,
+             "network of a card, as QEMU's -netdev takes it; to Xen BRIDGE[,script=PATH]", "N=NETDEV-ARGS");
+    add_list("--serial", given_.serial,
+             "where a serial port goes, in order, as QEMU's -serial or serial in xl.cfg takes it", "CHARDEV");
     add_text("--display", display_, "as QEMU's -display takes it [none]", "DISPLAY");
     add_text("--qmp", qmp_, "adopt the waiting QEMU that has this QMP socket, instead of starting one",
              "SOCKET");
-    add_text("--name", name_, "name of the guest, instead of the one that its configuration gives", "NAME");
+    add_text("--name", given_.name, "name of the guest, instead of the one that its configuration gives",
+             "NAME");
     std::string settings = "setting of the plan:";
     for (const auto& setting : known_settings())
         settings += fmt::format(" {} ({})", setting.key, setting.meaning);
-    add_list("--set", set_, settings.c_str(), "KEY=VALUE");
-    add_list("--allow", allow_, "accept the risk that a rule of the audit names (`vmferry rules`)", "RULE");
+    settings += "; to Xen:";
+    for (const auto& setting : known_xen_settings())
+        settings += fmt::format(" {} ({})", setting.key, setting.meaning);
+    add_list("--set", given_.set, settings.c_str(), "KEY=VALUE");
+    add_list("--allow", given_.allow, "accept the risk that a rule of the audit names (`vmferry rules`)",
+             "RULE");
     add_text("--template", template_, "a file that `vmferry template` wrote, instead of starting a twin",
              "FILE");
-    add_text("--config", config_,
+    add_text("--config", given_.config,
              "the same settings in a TOML file; serve and migrate-receive: or a directory", "FILE|DIR");
-    add_text("--state-dir", state_directory_, "journals and cached templates [/var/lib/vmferry]", "DIR");
-    add_list("--timeout", timeouts_, "a time limit in seconds: start, twin, peer, load, permission",
+    add_text("--state-dir", given_.state_directory, "journals and cached templates [/var/lib/vmferry]",
+             "DIR");
+    add_list("--timeout", given_.timeouts, "a time limit in seconds: start, twin, peer, load, permission",
              "NAME=SECONDS");
     app.footer("What follows \"--\" is passed to the destination's QEMU as it is.");
 }
 
 bool DestinationArguments::any_given() const {
-    return !qemu_.empty() || !accel_.empty() || !display_.empty() || !qmp_.empty() || !name_.empty() ||
-           !template_.empty() || !disks_.empty() || !nics_.empty() || !serial_.empty() || !set_.empty() ||
-           !allow_.empty() || has_dashes();
+    return !qemu_.empty() || !accel_.empty() || !display_.empty() || !qmp_.empty() || !given_.name.empty() ||
+           !template_.empty() || !given_.disks.empty() || !given_.nics.empty() || !given_.serial.empty() ||
+           !given_.set.empty() || !given_.allow.empty() || has_dashes();
+}
+
+Result<void> DestinationArguments::check_no_qemu() const {
+    for (const auto& [name, value] : {std::pair{"--qemu", &qemu_},
+                                      {"--accel", &accel_},
+                                      {"--display", &display_},
+                                      {"--qmp", &qmp_},
+                                      {"--template", &template_}})
+        if (!value->empty())
+            return std::unexpected(
+                usage_error(name, "a destination that is a Xen host", "no option of QEMU"));
+    if (has_dashes())
+        return std::unexpected(usage_error("--", "a destination that is a Xen host", "no QEMU's words"));
+    return {};
 }
 
 bool DestinationArguments::has_dashes() const {
@@ -65,13 +90,13 @@ Result<void> DestinationArguments::apply(DestinationOptions& options) const {
     take(qemu_, options.qemu);
     take(display_, options.display);
     take(qmp_, options.qmp);
-    take(name_, options.name);
+    take(given_.name, options.name);
     take(template_, options.template_file);
-    take(state_directory_, options.state_directory);
-    if (!serial_.empty()) options.serial = serial_;
+    take(given_.state_directory, options.state_directory);
+    if (!given_.serial.empty()) options.serial = given_.serial;
     if (has_dashes()) options.extra = invocation_->after_dashes;
     if (!accel_.empty()) VMFERRY_TRY(set_accel("--accel", accel_, options));
-    for (const auto& rule : allow_) VMFERRY_TRY(allow_rule("--allow", rule, options));
+    for (const auto& rule : given_.allow) VMFERRY_TRY(allow_rule("--allow", rule, options.allow));
 
     const auto pairs = [&options](const char* name, const std::vector<std::string>& given,
                                   auto set) -> Result<void> {
@@ -81,24 +106,24 @@ Result<void> DestinationArguments::apply(DestinationOptions& options) const {
         }
         return {};
     };
-    VMFERRY_TRY(pairs("--disk", disks_, set_disk));
-    VMFERRY_TRY(pairs("--nic", nics_, set_nic));
-    VMFERRY_TRY(pairs("--set", set_, set_setting));
-    VMFERRY_TRY(pairs("--timeout", timeouts_, set_timeout));
+    VMFERRY_TRY(pairs("--disk", given_.disks, set_disk));
+    VMFERRY_TRY(pairs("--nic", given_.nics, set_nic));
+    VMFERRY_TRY(pairs("--set", given_.set, set_setting));
+    VMFERRY_TRY(pairs("--timeout", given_.timeouts, set_timeout));
     return {};
 }
 
 Result<DestinationOptions> DestinationArguments::options() const {
     DestinationOptions options;
-    if (!config_.empty()) VMFERRY_TRY(read_destination_file(config_, options));
+    if (!given_.config.empty()) VMFERRY_TRY(read_destination_file(given_.config, options));
     VMFERRY_TRY(apply(options));
     return options;
 }
 
 std::string DestinationArguments::directory() const {
-    if (config_.empty()) return any_given() ? std::string() : std::string(default_configuration);
+    if (given_.config.empty()) return any_given() ? std::string() : std::string(default_configuration);
     std::error_code unused;
-    return std::filesystem::is_directory(config_, unused) ? config_ : std::string();
+    return std::filesystem::is_directory(given_.config, unused) ? given_.config : std::string();
 }
 
 Result<void> DestinationArguments::check_configuration() const {
@@ -126,8 +151,8 @@ Result<DestinationOptions> DestinationArguments::options_for(const std::string& 
     DestinationOptions options;
     if (!where.empty()) {
         VMFERRY_ASSIGN(options, read_configuration_directory(where, name));
-    } else if (!config_.empty()) {
-        VMFERRY_TRY(read_destination_file(config_, options));
+    } else if (!given_.config.empty()) {
+        VMFERRY_TRY(read_destination_file(given_.config, options));
     }
     VMFERRY_TRY(apply(options));
     VMFERRY_TRY(fill_placeholders(options, name, uuid));
@@ -135,15 +160,15 @@ Result<DestinationOptions> DestinationArguments::options_for(const std::string& 
 }
 
 std::string DestinationArguments::state_directory() const {
-    if (!state_directory_.empty()) return state_directory_;
+    if (!given_.state_directory.empty()) return given_.state_directory;
     DestinationOptions options;
     options.state_directory.clear();
     const auto where = directory();
     // What is wrong with a file is reported where its settings are needed.
     if (!where.empty())
         (void)read_common_settings(where, options);
-    else if (!config_.empty())
-        (void)read_destination_file(config_, options);
+    else if (!given_.config.empty())
+        (void)read_destination_file(given_.config, options);
     return options.state_directory.empty() ? default_state_directory() : options.state_directory;
 }
 

@@ -35,7 +35,16 @@ class DestinationArguments {
 
     /// --state-dir, or what the configuration says, or the default.
     [[nodiscard]] std::string state_directory() const;
-    void set_config(std::string path) { config_ = std::move(path); }
+    void set_config(std::string path) { given_.config = std::move(path); }
+
+    /// The values of the options that a Xen destination has too, unread.
+    struct Texts {
+        std::string config, name, state_directory;
+        std::vector<std::string> disks, nics, serial, set, allow, timeouts;
+    };
+    [[nodiscard]] const Texts& texts() const { return given_; }
+    /// Error of kind usage if an option was given that only a QEMU has.
+    Result<void> check_no_qemu() const;
 
   private:
     Result<void> apply(DestinationOptions& options) const;
@@ -44,8 +53,8 @@ class DestinationArguments {
     [[nodiscard]] std::string directory() const;  ///< empty: one set of options for all guests
 
     const Invocation* invocation_ = nullptr;  ///< null: there are no words behind "--"
-    std::string config_, qemu_, accel_, display_, qmp_, name_, template_, state_directory_;
-    std::vector<std::string> disks_, nics_, serial_, set_, allow_, timeouts_;
+    Texts given_;
+    std::string qemu_, accel_, display_, qmp_, template_;
 };
 
 }  // namespace vmferry::cli

@@ -26,21 +26,6 @@ std::optional<unsigned> number(std::string_view text) {
     return value;
 }
 
-/// The text up to the next single comma, with ",," as one comma; `rest` moves behind it.
-std::string take_element(std::string_view& rest) {
-    std::string element;
-    while (!rest.empty()) {
-        const char c = rest.front();
-        rest.remove_prefix(1);
-        if (c == ',') {
-            if (!rest.starts_with(',')) break;
-            rest.remove_prefix(1);
-        }
-        element += c;
-    }
-    return element;
-}
-
 std::string double_commas(std::string_view text) {
     std::string doubled;
     for (const char c : text) doubled.append(c == ',' ? 2 : 1, c);
@@ -60,6 +45,20 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
 }
 
 }  // namespace
+
+std::string take_element(std::string_view& rest) {
+    std::string element;
+    while (!rest.empty()) {
+        const char c = rest.front();
+        rest.remove_prefix(1);
+        if (c == ',') {
+            if (!rest.starts_with(',')) break;
+            rest.remove_prefix(1);
+        }
+        element += c;
+    }
+    return element;
+}
 
 Result<void> set_accel(std::string_view where, std::string_view value, DestinationOptions& options) {
     if (value == "tcg")
@@ -113,14 +112,15 @@ Result<void> set_setting(std::string_view where, std::string_view key, std::stri
     return {};
 }
 
-Result<void> allow_rule(std::string_view where, std::string_view rule, DestinationOptions& options) {
+Result<void> allow_rule(std::string_view where, std::string_view rule,
+                        std::set<std::string, std::less<>>& allow) {
     const auto* known = find_rule(rule);
     if (known == nullptr)
         return usage(where, fmt::format("'{}'", rule), "a rule's name, see `vmferry rules`");
     if (known->kind == RuleKind::impossible)
         return usage(where, fmt::format("'{}' is impossible to carry, not a risk", rule),
                      std::string(known->remedy));
-    options.allow.emplace(rule);
+    allow.emplace(rule);
     return {};
 }
 
@@ -153,37 +153,37 @@ Result<std::pair<std::string_view, std::string_view>> split_pair(std::string_vie
     return std::pair{pair.substr(0, equals), pair.substr(equals + 1)};
 }
 
-Result<void> fill_placeholders(DestinationOptions& options, std::string_view name, std::string_view uuid) {
-    std::optional<Error> error;
-    const auto fill = [&](std::string& text) {
+Result<void> fill_placeholders(std::span<std::string* const> texts, std::string_view name,
+                               std::string_view uuid) {
+    for (auto* text : texts)
         for (const auto& [what, by] : {std::pair{std::string_view("{name}"), name}, {"{uuid}", uuid}}) {
-            if (text.find(what) == std::string::npos) continue;
-            if (!is_safe(by)) {
-                error = Error{
-                    ErrorKind::refused,
-                    "destination",
-                    {},
-                    {},
-                    0,
-                    fmt::format("the guest's {} cannot stand in '{}'", what.substr(1, what.size() - 2), text),
-                    "letters, digits and . _ + - only"};
-                return;
-            }
-            replace_all(text, what, by);
+            if (text->find(what) == std::string::npos) continue;
+            if (!is_safe(by))
+                return std::unexpected(Error{ErrorKind::refused,
+                                             "destination",
+                                             {},
+                                             {},
+                                             0,
+                                             fmt::format("the guest's {} cannot stand in '{}'",
+                                                         what.substr(1, what.size() - 2), *text),
+                                             "letters, digits and . _ + - only"});
+            replace_all(*text, what, by);
         }
-    };
-    for (auto* text : {&options.qemu, &options.display, &options.qmp, &options.name, &options.template_file})
-        fill(*text);
-    for (auto& [vdev, disk] : options.disks) {
-        fill(disk.path);
-        fill(disk.drive_options);
-    }
-    for (auto& [index, nic] : options.nics) fill(nic);
-    for (auto& [key, value] : options.set) fill(value);
-    for (auto& serial : options.serial) fill(serial);
-    for (auto& word : options.extra) fill(word);
-    if (error) return std::unexpected(std::move(*error));
     return {};
+}
+
+Result<void> fill_placeholders(DestinationOptions& options, std::string_view name, std::string_view uuid) {
+    std::vector<std::string*> texts{&options.qemu, &options.display, &options.qmp, &options.name,
+                                    &options.template_file};
+    for (auto& [vdev, disk] : options.disks) {
+        texts.push_back(&disk.path);
+        texts.push_back(&disk.drive_options);
+    }
+    for (auto& [index, nic] : options.nics) texts.push_back(&nic);
+    for (auto& [key, value] : options.set) texts.push_back(&value);
+    for (auto& serial : options.serial) texts.push_back(&serial);
+    for (auto& word : options.extra) texts.push_back(&word);
+    return fill_placeholders(texts, name, uuid);
 }
 
 }  // namespace vmferry::cli

@@ -1,4 +1,6 @@
 // `vmferry plan FILE`: the destination's QEMU command line, derived from what stands at the stream's head.
+// `vmferry plan --to xl FILE`: the Xen domain's configuration, from the head and from what the source says of
+// itself.
 #include <memory>
 #include <string>
 
@@ -10,8 +12,10 @@
 #include "tools/vmferry/command.hpp"
 #include "tools/vmferry/destination_arguments.hpp"
 #include "tools/vmferry/findings.hpp"
+#include "tools/vmferry/recorded_qemu.hpp"
 #include "tools/vmferry/recorded_stream.hpp"
 #include "tools/vmferry/report.hpp"
+#include "tools/vmferry/xen_destination_arguments.hpp"
 #include "translators/shell_quote.hpp"
 
 namespace vmferry::cli {
@@ -22,12 +26,43 @@ struct Options {
     std::string file;
     bool json = false;
     DestinationArguments destination;
+    XenDestinationArguments xen;
 };
+
+ExitCode run_xen(const Options& given) {
+    auto report = document("plan");
+    AuditReport audit;
+    const auto result = [&]() -> Result<XenPlan> {
+        VMFERRY_ASSIGN(const auto settings, given.xen.settings());
+        audit = AuditReport(settings.options.allow);
+        return plan_recorded_to_xen(given.file, settings, audit);
+    }();
+    if (given.json) {
+        report["rules"] = to_json(audit);
+        if (result) {
+            report["name"] = result->name;
+            report["uuid"] = result->uuid;
+            report["xen"] = fmt::format("{}.{}", result->xen_major, result->xen_minor);
+            report["vcpus"] = result->vcpus;
+            report["ram_bytes"] = result->ram_bytes;
+            report["tsc_khz"] = result->tsc_khz;
+            report["domain_config"] = nlohmann::ordered_json::parse(result->config);
+        } else {
+            set_error(report, result.error());
+        }
+        print_json(report, true);
+    } else if (result) {
+        fmt::print("{}\n", result->config);
+        print_notable(audit, stderr);
+    }
+    return result ? ExitCode::done : fail(result.error());
+}
 
 ExitCode run(const Options& given) {
     auto report = document("plan");
     AuditReport audit;
     const auto result = [&]() -> Result<Plan> {
+        VMFERRY_TRY(given.xen.check_absent());
         VMFERRY_ASSIGN(const auto options, given.destination.options());
         audit = AuditReport(options.allow);
         Plan plan;
@@ -64,13 +99,20 @@ ExitCode run(const Options& given) {
 
 void add_plan(CLI::App& app, Invocation& invocation) {
     auto* command =
-        app.add_subcommand("plan", "Print the QEMU command line that can take the guest of a Xen stream");
+        app.add_subcommand("plan",
+                           "Print the QEMU command line that can take the guest of a Xen stream, or the "
+                           "Xen domain's configuration for the guest of a QEMU stream");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+    command
+        ->add_option("FILE", options->file,
+                     "what `xl migrate`, `xl save` or QEMU's migrate wrote, plain or zstd")
         ->required();
     command->add_flag("--json", options->json, "print JSON");
     options->destination.add_to(*command, invocation);
-    command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });
+    options->xen.add_to(*command, options->destination);
+    command->callback([options, &invocation] {
+        invocation.action = [options] { return options->xen.chosen() ? run_xen(*options) : run(*options); };
+    });
 }
 
 }  // namespace vmferry::cli

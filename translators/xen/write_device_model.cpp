@@ -37,6 +37,7 @@ constexpr Rule rules[] = {
     {"mc146818rtc", Fate::keep, true},  // CMOS from 14 on; Xen has the clock
     {"dma", Fate::keep, true},
     {"serial", Fate::keep},
+    {"parallel_isa", Fate::keep},  // the plan's configuration has one if the source has
     {"fdc", Fate::keep},
     {"ps2kbd", Fate::keep},
     {"ps2mouse", Fate::keep},

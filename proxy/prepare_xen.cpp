@@ -1,0 +1,38 @@
+#include "proxy/prepare_xen.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "proxy/qmp_call.hpp"
+#include "proxy/source_facts.hpp"
+#include "proxy/xen_template.hpp"
+
+namespace vmferry {
+
+Result<std::optional<SourceFacts>> ask_source(Loop& loop, const std::string& socket,
+                                              const TimeLimits& limits) {
+    if (socket.empty()) return std::nullopt;
+    QmpClient qmp(loop.uv(), "source QEMU");
+    VMFERRY_TRY(qmp_connect(loop, qmp, socket, limits.qmp_answers));
+    VMFERRY_ASSIGN(auto facts, read_source_facts(loop, qmp, limits));
+    return facts;
+}
+
+Result<XenDestination> prepare_xen(const std::optional<SourceFacts>& facts, const QemuSource& source,
+                                   const XenDestinationOptions& options, const std::string& template_file,
+                                   AuditReport& audit) {
+    if (template_file.empty()) {
+        Error error;
+        error.kind = ErrorKind::usage;
+        error.format = "--xen-template";
+        error.found = "nothing says what the destination's Xen is like";
+        error.expected = "a file that `vmferry template --xen` made of what `xl save` wrote there";
+        return std::unexpected(std::move(error));
+    }
+    XenDestination destination;
+    VMFERRY_ASSIGN(destination.xen, read_xen_template(template_file));
+    VMFERRY_ASSIGN(destination.plan, make_xen_plan(facts, source, destination.xen, options, audit));
+    if (audit.refused()) return std::unexpected(audit.error());
+    return destination;
+}
+
+}  // namespace vmferry
