@@ -45,7 +45,7 @@ Handle* any_handle() {
 
 __attribute__((format(printf, 1, 2))) void tell(const char* format, ...) {
     static auto* file = [] {
-        const auto* path = std::getenv("VMFERRY_ORACLE_CALLS");
+        const auto* path = secure_getenv("VMFERRY_ORACLE_CALLS");
         return path != nullptr ? std::fopen(path, "we") : nullptr;
     }();
     if (file == nullptr) return;
@@ -59,7 +59,7 @@ __attribute__((format(printf, 1, 2))) void tell(const char* format, ...) {
 /// The guest's memory; -1: there is none.
 int memory_file() {
     static const int file = [] {
-        const auto* path = std::getenv("VMFERRY_ORACLE_MEMORY");
+        const auto* path = secure_getenv("VMFERRY_ORACLE_MEMORY");
         return path != nullptr ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     }();
     return file;
@@ -68,7 +68,7 @@ int memory_file() {
 bool is_populated(std::uint64_t gfn) {
     static const auto ranges = [] {
         std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
-        const auto* path = std::getenv("VMFERRY_ORACLE_FRAMES");
+        const auto* path = secure_getenv("VMFERRY_ORACLE_FRAMES");
         auto* file = path != nullptr ? std::fopen(path, "re") : nullptr;
         unsigned long first = 0, count = 0;
         while (file != nullptr && std::fscanf(file, "%lu %lu", &first, &count) == 2)
