@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace vmferry {
@@ -46,6 +47,16 @@ void Channel::close(Side& side) {
 void Channel::close() {
     close(in_);
     close(out_);
+}
+
+void Channel::close_output() {
+    if (!out_.descriptor.valid()) return;
+    ::shutdown(out_.descriptor.get(), SHUT_WR);  // a socket's other direction is open; a pipe has none
+    close(out_);
+}
+
+Descriptor Channel::duplicate_input() const {
+    return Descriptor(fcntl(in_.descriptor.get(), F_DUPFD_CLOEXEC, 0));
 }
 
 std::unexpected<Error> Channel::failure(const Wait& wait, const char* call) const {

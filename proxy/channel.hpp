@@ -45,6 +45,12 @@ class Channel {
     Result<void> write_all(Bytes bytes, const Wait& wait, std::size_t* written = nullptr);
 
     void close();
+    /// The peer reads an end; what it still says can be read.
+    void close_output();
+    /// The peer cannot tell us any more; a pipe's writer then fails.
+    void close_input() { close(in_); }
+    /// Another descriptor of what is read from, to watch it. Precondition: not closed.
+    [[nodiscard]] Descriptor duplicate_input() const;
 
   private:
     struct Side {

@@ -26,16 +26,32 @@ Result<void> flush(OutputBatch& out, const BatchSink& sink) {
     return {};
 }
 
-// Reads and converts until libxl's END has been read.
-Result<void> carry_stream(Crossing& crossing, const ByteSource& source, const BatchSink& sink,
-                          const DestinationSupplier& destination, const ConvertOptions& options) {
+Result<void> set_destination(Crossing& crossing, const DestinationSupplier& destination, OutputBatch& out) {
+    VMFERRY_ASSIGN(auto target, destination(crossing.source()));
+    return crossing.set_destination(std::move(target.plan), std::move(target.twin), out);
+}
+Result<void> set_destination(CrossingToXen& crossing, const XenDestinationSupplier& destination,
+                             OutputBatch& out) {
+    VMFERRY_ASSIGN(auto target, destination(crossing.source()));
+    return crossing.set_destination(std::move(target.plan), std::move(target.xen), out);
+}
+
+Error truncated(const Crossing& crossing, Bytes rest) {
+    return crossing.truncated(rest.size());
+}
+Error truncated(const CrossingToXen& crossing, Bytes rest) {
+    return crossing.truncated(rest);
+}
+
+// Reads and converts until the source's last record has been read.
+template <typename Way, typename Supplier>
+Result<void> carry_stream(Way& crossing, const ByteSource& source, const BatchSink& sink,
+                          const Supplier& destination, const ConvertOptions& options) {
     InputBuffer input(options.read_size);
     OutputBatch out;
-    while (crossing.state() != Crossing::State::translated) {
-        if (crossing.state() == Crossing::State::wants_destination) {
-            VMFERRY_ASSIGN(auto target, destination(crossing.source()));
-            VMFERRY_TRY(crossing.set_destination(std::move(target.plan), std::move(target.twin), out));
-        }
+    while (crossing.state() != Way::State::translated) {
+        if (crossing.state() == Way::State::wants_destination)
+            VMFERRY_TRY(set_destination(crossing, destination, out));
         VMFERRY_ASSIGN(const auto progress, crossing.advance(input.unread(), out));
         VMFERRY_TRY(flush(out, sink));
         input.consume(progress.consumed);
@@ -44,11 +60,25 @@ Result<void> carry_stream(Crossing& crossing, const ByteSource& source, const Ba
         while (input.unread().size() < progress.need) {
             const auto space = input.space(progress.need);
             VMFERRY_ASSIGN(const auto got, source(space.first(std::min(space.size(), options.read_size))));
-            if (got == 0) return std::unexpected(crossing.truncated(input.unread().size()));
+            if (got == 0) return std::unexpected(truncated(crossing, input.unread()));
             input.arrived(got);
         }
     }
     return {};
+}
+
+template <typename Way, typename Supplier>
+Result<CrossingCounters> carry(const ByteSource& source, const BatchSink& sink, const Supplier& destination,
+                               AuditReport& audit, const ConvertOptions& options) {
+    Way crossing(options.limits, audit);
+    VMFERRY_TRY(carry_stream(crossing, source, sink, destination, options));
+    OutputBatch out;
+    while (crossing.state() != Way::State::done) {
+        VMFERRY_TRY(crossing.finish(options.realtime_ns, out));
+        VMFERRY_TRY(flush(out, sink));
+        if (options.progress) options.progress(crossing.counters());
+    }
+    return crossing.counters();
 }
 
 }  // namespace
@@ -56,15 +86,13 @@ Result<void> carry_stream(Crossing& crossing, const ByteSource& source, const Ba
 Result<CrossingCounters> convert(const ByteSource& source, const BatchSink& sink,
                                  const DestinationSupplier& destination, AuditReport& audit,
                                  const ConvertOptions& options) {
-    Crossing crossing(options.limits, audit);
-    VMFERRY_TRY(carry_stream(crossing, source, sink, destination, options));
-    OutputBatch out;
-    while (crossing.state() != Crossing::State::done) {
-        VMFERRY_TRY(crossing.finish(options.realtime_ns, out));
-        VMFERRY_TRY(flush(out, sink));
-        if (options.progress) options.progress(crossing.counters());
-    }
-    return crossing.counters();
+    return carry<Crossing>(source, sink, destination, audit, options);
+}
+
+Result<CrossingCounters> convert_to_xen(const ByteSource& source, const BatchSink& sink,
+                                        const XenDestinationSupplier& destination, AuditReport& audit,
+                                        const ConvertOptions& options) {
+    return carry<CrossingToXen>(source, sink, destination, audit, options);
 }
 
 ByteSource source_from_fd(int fd) {

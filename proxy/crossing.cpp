@@ -7,8 +7,6 @@
 #include <variant>
 
 #include "parsers/xen/page_data.hpp"
-#include "parsers/xen/record_header.hpp"
-#include "parsers/xen/xl_header.hpp"
 #include "proxy/crossing_impl.hpp"
 #include "proxy/zero_page.hpp"
 
@@ -54,22 +52,10 @@ Result<Crossing::Progress> Crossing::Impl::advance(Bytes in, OutputBatch& out) {
 
 Result<void> Crossing::Impl::accept(const xen::Record& record, Bytes view, std::uint64_t offset,
                                     OutputBatch& out) {
-    const auto place = [&](Bytes lent) {
-        return offset + static_cast<std::uint64_t>(lent.data() - view.data());
-    };
+    VMFERRY_TRY(collected.collect(record, view, offset));
     return std::visit(
         [&]<typename T>(const T& event) -> Result<void> {
-            if constexpr (std::is_same_v<T, xen::XlHeader>) {
-                return accept_header(event);
-            } else if constexpr (std::is_same_v<T, xen::DomainHeader>) {
-                source.xen_major = event.xen_major;
-                source.xen_minor = event.xen_minor;
-            } else if constexpr (std::is_same_v<T, xen::CpuidPolicyRecord>) {
-                source.cpuid = event.leaves;
-                source.cpuid_offset = offset + xen::RecordHeader::size;
-            } else if constexpr (std::is_same_v<T, xen::MsrPolicyRecord>) {
-                source.msrs = event.entries;
-            } else if constexpr (std::is_same_v<T, xen::StaticDataEnd>) {
+            if constexpr (std::is_same_v<T, xen::StaticDataEnd>) {
                 if (state == State::header) state = State::wants_destination;
             } else if constexpr (std::is_same_v<T, xen::PageBatch>) {
                 // A v2 stream has no STATIC_DATA_END: its first page says that the static part is over.
@@ -78,16 +64,6 @@ Result<void> Crossing::Impl::accept(const xen::Record& record, Bytes view, std::
                 begin_batch(*event.entries);
             } else if constexpr (std::is_same_v<T, xen::PageRun>) {
                 return accept_run(event, out);
-            } else if constexpr (std::is_same_v<T, xen::TscInfo>) {
-                source.tsc_info = event;
-            } else if constexpr (std::is_same_v<T, xen::HvmContextRecord>) {
-                VMFERRY_ASSIGN(source.context, xen::read_hvm_context(event.blob, place(event.blob)));
-                have_context = true;
-            } else if constexpr (std::is_same_v<T, xen::HvmParams>) {
-                source.params = event.params;
-            } else if constexpr (std::is_same_v<T, xen::EmulatorContext>) {
-                VMFERRY_ASSIGN(source.device_model, qemu::read_device_model(event.blob, place(event.blob)));
-                have_device_model = true;
             } else if constexpr (std::is_same_v<T, xen::LibxlEnd>) {
                 return accept_end();
             }
@@ -97,19 +73,11 @@ Result<void> Crossing::Impl::accept(const xen::Record& record, Bytes view, std::
         record);
 }
 
-Result<void> Crossing::Impl::accept_header(const xen::XlHeader& header) {
-    VMFERRY_ASSIGN(source.config, read_domain_config(header.config, xen::xl_config_at));
-    return {};
-}
-
 Result<void> Crossing::Impl::accept_end() {
-    const auto missing = [&](const char* record) {
-        return stream_error("libxl", "END", "", reader.offset(), fmt::format("no {} before it", record),
-                            fmt::format("the {} of the guest", record));
-    };
-    if (state != State::pages) return missing("STATIC_DATA_END");
-    if (!have_context) return missing("HVM_CONTEXT");
-    if (!have_device_model) return missing("EMULATOR_CONTEXT");
+    if (state != State::pages)
+        return stream_error("libxl", "END", "", reader.offset(), "no STATIC_DATA_END before it",
+                            "the STATIC_DATA_END of the guest");
+    VMFERRY_TRY(collected.complete(reader.offset()));
     // The first pass names every frame once, so that counting is enough: no bitmap that grows with the guest.
     std::uint64_t frames = 0;
     for (const auto& range : plan.ram) frames += range.frames;
@@ -241,7 +209,7 @@ Crossing::State Crossing::state() const {
     return impl_->state;
 }
 const XenSource& Crossing::source() const {
-    return impl_->source;
+    return impl_->collected.source;
 }
 const CrossingCounters& Crossing::counters() const {
     return impl_->counters;

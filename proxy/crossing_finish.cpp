@@ -104,7 +104,7 @@ Result<void> Crossing::Impl::finish(std::uint64_t realtime_ns, OutputBatch& out)
 }
 
 Result<void> Crossing::Impl::translate(std::uint64_t realtime_ns) {
-    VMFERRY_ASSIGN(image, translate_to_qemu(source, plan, twin, realtime_ns, audit));
+    VMFERRY_ASSIGN(image, translate_to_qemu(collected.source, plan, twin, realtime_ns, audit));
     VMFERRY_TRY(plan_reset_stub());
     if (audit.refused()) return std::unexpected(audit.error());
     for (const auto& section : image.tree.sections)

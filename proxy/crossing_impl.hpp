@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "parsers/xen/stream_reader.hpp"
+#include "proxy/collect_source.hpp"
 #include "proxy/crossing.hpp"
 #include "proxy/ram_output.hpp"
 #include "proxy/spill_file.hpp"
@@ -27,17 +28,14 @@ class Crossing::Impl {
     Result<void> finish(std::uint64_t realtime_ns, OutputBatch& out);
 
     State state = State::header;
-    XenSource source;
+    CollectedXen collected;
     CrossingCounters counters;
     xen::StreamReader reader;
     SpillFile spill;
 
   private:
     // ---- crossing.cpp: records and pages ----
-    /// `blob_offset`: place of a record's first lent byte in the stream.
     Result<void> accept(const xen::Record& record, Bytes view, std::uint64_t offset, OutputBatch& out);
-    Result<void> accept_header(const xen::XlHeader& header);
-    Result<void> accept_domain(const xen::DomainHeader& header);
     Result<void> accept_run(const xen::PageRun& run, OutputBatch& out);
     Result<void> accept_end();
     void begin_batch(const std::vector<xen::PageEntry>& entries);
@@ -84,7 +82,6 @@ class Crossing::Impl {
     std::size_t cursor = 0;          ///< first entry not handled
     std::size_t pages_awaited = 0;   ///< entries with data that have not come
     std::uint64_t previous_gfn = 0;  ///< first frame of the batch before
-    bool have_context = false, have_device_model = false;
 
     struct Dropped {
         const char* why;

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,7 +26,7 @@ void default_signals() {
 }
 
 struct ChildDescriptors {
-    int null, log, armed, status;
+    int input, output, log, armed, status;
 };
 
 /// Leaves 0 … 2 as QEMU shall have them, and armed and status as 3 and 4 until exec. All others go at once:
@@ -33,7 +34,7 @@ struct ChildDescriptors {
 /// for ever when vmferry dies.
 void place_descriptors(const ChildDescriptors& given) {
     constexpr int places = 5;
-    int moved[places] = {given.null, given.log, given.log, given.armed, given.status};
+    int moved[places] = {given.input, given.output, given.log, given.armed, given.status};
     for (int& descriptor : moved) descriptor = fcntl(descriptor, F_DUPFD, places);
     for (int place = 0; place < places; ++place) dup3(moved[place], place, place < 3 ? 0 : O_CLOEXEC);
     syscall(SYS_close_range, static_cast<unsigned>(places), ~0u, 0u);
@@ -53,12 +54,19 @@ void place_descriptors(const ChildDescriptors& given) {
     _exit(127);
 }
 
-[[noreturn]] void run_guardian(int leash, int pidfd) {
+struct Ward {
+    pid_t pid;
+    int pidfd;
+    bool group;
+    int patience_ms;
+};
+
+[[noreturn]] void run_guardian(int leash, const Ward& ward) {
     setsid();
     // Away from whatever the terminal or a service manager sends to all: its job begins when others end.
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(number, SIG_IGN);
     prctl(PR_SET_NAME, "vmferry-guard");
-    const int low_leash = fcntl(leash, F_DUPFD, 3), low_pidfd = fcntl(pidfd, F_DUPFD, 3);
+    const int low_leash = fcntl(leash, F_DUPFD, 3), low_pidfd = fcntl(ward.pidfd, F_DUPFD, 3);
     dup2(low_leash, 0);
     dup2(low_pidfd, 1);
     syscall(SYS_close_range, 2u, ~0u, 0u);
@@ -66,7 +74,12 @@ void place_descriptors(const ChildDescriptors& given) {
     ssize_t count = 0;
     do count = read(0, &byte, 1);
     while (count < 0 && errno == EINTR);
-    if (count != 1) syscall(SYS_pidfd_send_signal, 1, SIGKILL, nullptr, 0);
+    if (count == 1) _exit(0);
+    pollfd end{1, POLLIN, 0};
+    if (poll(&end, 1, ward.patience_ms) == 1) _exit(0);
+    // It has not ended, so the number is its own still.
+    if (ward.group) kill(-ward.pid, SIGKILL);
+    syscall(SYS_pidfd_send_signal, 1, SIGKILL, nullptr, 0);
     _exit(0);
 }
 
@@ -118,13 +131,17 @@ Result<std::unique_ptr<QemuProcess>> QemuProcess::start(Loop& loop, ProcessStart
     if (self->pid_ < 0) return failure("fork");
     if (self->pid_ == 0) {
         close(armed.write.get());  // or the child would wait for itself
-        run_child({null.get(), log.get(), armed.read.get(), status.write.get()}, self->what_.binary.c_str(),
-                  arguments.data());
+        const int input = self->what_.input, output = self->what_.output;
+        run_child({input < 0 ? null.get() : input, output < 0 ? log.get() : output, log.get(),
+                   armed.read.get(), status.write.get()},
+                  self->what_.binary.c_str(), arguments.data());
     }
     self->pidfd_ = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, self->pid_, 0)));
     if (!self->pidfd_.valid()) return failure("pidfd_open");
     self->guardian_ = fork();
-    if (self->guardian_ == 0) run_guardian(leash.read.get(), self->pidfd_.get());
+    if (self->guardian_ == 0)
+        run_guardian(leash.read.get(), {self->pid_, self->pidfd_.get(), self->what_.group,
+                                        static_cast<int>(self->what_.patience.count())});
     if (self->guardian_ < 0) return failure("fork of the guardian");
     self->leash_ = std::move(leash.write);
     if (write(armed.write.get(), "", 1) != 1) return failure("start");
@@ -151,9 +168,24 @@ void QemuProcess::watch() {
     });
 }
 
+void QemuProcess::send_signal(int number) const {
+    if (what_.group)
+        ::kill(-pid_, number);
+    else if (pidfd_.valid())
+        syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+    else
+        ::kill(pid_, number);
+}
+
 void QemuProcess::reap() {
     int status = 0;
-    if (exited_ || waitpid(pid_, &status, WNOHANG) != pid_) return;
+    siginfo_t info{};
+    if (exited_ || waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid != pid_)
+        return;
+    // Before it is reaped, while the number of its group can be nobody else's.
+    if (what_.group) send_signal(SIGKILL);
+    if (waitpid(pid_, &status, WNOHANG) != pid_) return;
     exited_ = true;
     exit_status_ = status;
     watcher_.reset();
@@ -161,10 +193,7 @@ void QemuProcess::reap() {
 
 QemuProcess::~QemuProcess() {
     if (pid_ > 0 && !exited_ && !released_) {
-        if (pidfd_.valid())
-            syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
-        else
-            ::kill(pid_, SIGKILL);
+        send_signal(SIGKILL);
         int status = 0;
         while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
         }
@@ -219,7 +248,7 @@ void QemuProcess::reap_released() {
 bool QemuProcess::signal_and_wait(int number, std::chrono::milliseconds limit) {
     const Loop::Shield shield(loop_);
     alarm_on_exit_ = false;
-    if (!exited_) syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+    if (!exited_) send_signal(number);
     return loop_.wait({what_.component, "its end", limit}, [this] { return exited_; }).has_value();
 }
 

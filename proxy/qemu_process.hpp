@@ -1,4 +1,4 @@
-// A QEMU that we started, and who may end it.
+// A QEMU that we started (or another program: the command that leads to xl), and who may end it.
 //
 //     vmferry ──fork──► QEMU      own session and process group, stdin /dev/null, stdout and stderr in a log
 //        │
@@ -28,7 +28,11 @@ struct ProcessStart {
     std::string component;  ///< in errors: "QEMU", "twin"
     std::string binary;     ///< looked up in PATH if it has no slash
     std::vector<std::string> arguments;
-    std::string log;  ///< file that takes stdout and stderr; appended to
+    std::string log;     ///< file that takes stdout and stderr; appended to
+    int input = -1;      ///< descriptor for stdin, instead of /dev/null; stays the caller's
+    int output = -1;     ///< descriptor for stdout, instead of the log; likewise
+    bool group = false;  ///< signals go to its process group, and what is left of that ends with it
+    std::chrono::milliseconds patience{0};  ///< vmferry has died → the guardian kills it
 };
 
 class QemuProcess {
@@ -62,6 +66,7 @@ class QemuProcess {
     QemuProcess(Loop& loop, ProcessStart what) : loop_(loop), what_(std::move(what)) {}
     void watch();
     void reap();
+    void send_signal(int number) const;
     bool signal_and_wait(int number, std::chrono::milliseconds limit);
 
     Loop& loop_;

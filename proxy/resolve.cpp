@@ -50,6 +50,53 @@ Result<void> destroy_copy(const SessionRecord& session, const TimeLimits& limits
     return environment_error("QEMU", "ending it", fmt::format("process {} is still there", session.qemu_pid));
 }
 
+// ---- to Xen: the QEMU is the source's ----
+
+Result<void> continue_source(Loop& loop, const SessionRecord& session, const TimeLimits& limits) {
+    if (session.qmp_socket.empty()) return {};
+    if (!session.qemu_alive)
+        return environment_error("source", "session " + session.id,
+                                 fmt::format("process {} is gone, and its copy with it", session.qemu_pid),
+                                 "a QEMU that holds the guest; Xen's copy is the only one");
+    QmpClient qmp(loop.uv(), "source");
+    VMFERRY_TRY(qmp_connect(loop, qmp, session.qmp_socket, limits.qmp_answers));
+    VMFERRY_ASSIGN(const json before, qmp_call(loop, qmp, "query-status", nullptr, limits.qmp_answers));
+    if (!before.value("running", false))
+        VMFERRY_TRY(qmp_call(loop, qmp, "cont", nullptr, limits.qmp_answers));
+    VMFERRY_ASSIGN(const json status, qmp_call(loop, qmp, "query-status", nullptr, limits.qmp_answers));
+    if (!status.value("running", false))
+        return environment_error("source", "cont", "its state is " + status.value("status", ""), "running");
+    return {};
+}
+
+Result<void> end_source(Loop& loop, const SessionRecord& session, const TimeLimits& limits) {
+    if (session.qmp_socket.empty() || !session.qemu_alive) return {};
+    QmpClient qmp(loop.uv(), "source");
+    VMFERRY_TRY(qmp_connect(loop, qmp, session.qmp_socket, limits.qmp_answers));
+    VMFERRY_ASSIGN(const json status, qmp_call(loop, qmp, "query-status", nullptr, limits.qmp_answers));
+    if (status.value("running", false))
+        return not_possible(session, "the source runs the guest",
+                            "a source that stands still; or end QEMU yourself, if Xen really has the guest");
+    const Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, session.qemu_pid, 0)));
+    VMFERRY_TRY(qmp_call(loop, qmp, "quit", nullptr, limits.qmp_answers));
+    pollfd end{process.get(), POLLIN, 0};
+    if (!process.valid() || poll(&end, 1, static_cast<int>(limits.qemu_ends.count())) == 1) return {};
+    return environment_error("source", "quit", fmt::format("process {} is still there", session.qemu_pid));
+}
+
+Result<SessionRecord> resolve_to_xen(Loop& loop, const std::string& state_directory, SessionRecord session,
+                                     Resolution resolution, const TimeLimits& limits) {
+    if (session.state != "in doubt") return not_possible(session, "state " + session.state, "in doubt");
+    const bool run = resolution == Resolution::run;
+    VMFERRY_TRY(run ? continue_source(loop, session, limits) : end_source(loop, session, limits));
+    VMFERRY_TRY(append_to_journal(session, {{"note", run ? "resolved: run" : "resolved: destroy"}}));
+    archive_session(state_directory, session.id);
+    session.state = run ? "running" : "destroyed";
+    session.qemu_alive = session.qemu_alive && run;
+    session.directory = state_directory + "/ended/" + session.id;
+    return session;
+}
+
 }  // namespace
 
 Result<SessionRecord> resolve_session(Loop& loop, const std::string& state_directory, const std::string& id,
@@ -58,6 +105,8 @@ Result<SessionRecord> resolve_session(Loop& loop, const std::string& state_direc
     if (session.driven)
         return not_possible(session, fmt::format("process {} still works on it", session.vmferry_pid),
                             "a session that nobody works on");
+    if (session.direction == Direction::to_xen)
+        return resolve_to_xen(loop, state_directory, std::move(session), resolution, limits);
     const bool in_doubt = session.state == "in doubt";
     if (resolution == Resolution::run) {
         if (!in_doubt && !session.paused)

@@ -1,4 +1,8 @@
 // Deciding what became of a guest whose session ended in doubt, or letting one run that was left paused.
+//
+// It is always a QEMU that is acted on. To Xen that is the source's: `run` continues it (Xen's copy must be
+// gone), `destroy` ends it (Xen has the guest). Where its QMP is not known, the operator has done that
+// himself, and the session is only closed.
 #pragma once
 
 #include <string>
@@ -11,8 +15,8 @@
 namespace vmferry {
 
 enum class Resolution {
-    run,      ///< the source does not have the guest any more: cont, announce-self
-    destroy,  ///< the source has it: end our copy
+    run,      ///< the other side does not have the guest (any more): cont
+    destroy,  ///< the other side has it: end our copy
 };
 
 /// The record as it is afterwards. Errors: usage (no such session, vmferry still works on it, its guest runs

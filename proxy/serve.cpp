@@ -1,57 +1,16 @@
 #include "proxy/serve.hpp"
 
 #include <algorithm>
-#include <array>
 #include <list>
 #include <mutex>
 #include <thread>
 
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include "proxy/tcp.hpp"
 
 namespace vmferry {
 namespace {
-
-struct Address {
-    sockaddr_storage storage{};
-    socklen_t size = sizeof storage;
-    sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
-
-    [[nodiscard]] std::string text() {
-        std::array<char, NI_MAXHOST> host{};
-        std::array<char, NI_MAXSERV> port{};
-        getnameinfo(get(), size, host.data(), host.size(), port.data(), port.size(),
-                    NI_NUMERICHOST | NI_NUMERICSERV);
-        const bool v6 = storage.ss_family == AF_INET6;
-        return fmt::format("{}{}{}:{}", v6 ? "[" : "", host.data(), v6 ? "]" : "", port.data());
-    }
-    [[nodiscard]] std::uint16_t port() {
-        std::array<char, NI_MAXSERV> text{};
-        getnameinfo(get(), size, nullptr, 0, text.data(), text.size(), NI_NUMERICSERV);
-        return static_cast<std::uint16_t>(std::strtoul(text.data(), nullptr, 10));
-    }
-};
-
-Result<Descriptor> listen_tcp(const std::string& address, std::uint16_t port) {
-    const auto failure = [&](const std::string& found) {
-        return environment_error("listener", fmt::format("listening on {} port {}", address, port), found);
-    };
-    addrinfo hints{};
-    hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV;
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (const int error = getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found);
-        error != 0)
-        return failure(gai_strerror(error));
-    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
-    Descriptor socket(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const int on = 1;
-    if (!socket.valid() || setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(socket.get(), found->ai_addr, found->ai_addrlen) != 0 || listen(socket.get(), 64) != 0)
-        return failure(errno_text(errno));
-    return socket;
-}
 
 /// What accept says where the process or the system has no room for another connection (accept(2)).
 bool out_of_resources(int error) {
@@ -81,10 +40,7 @@ class Worker {
         {
             Loop loop;
             set_loop(&loop);
-            const int on = 1;
-            setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-            // A source that vanished without a word is noticed between the time-outs too.
-            setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+            set_tcp_options(socket);
             Channel channel(loop, peer, std::move(socket));
             XlEndpoint endpoint(channel, options.session.limits);
             Session session(loop, endpoint, options.session);
@@ -112,7 +68,7 @@ class Worker {
 
 Result<void> serve(Loop& loop, const ServeOptions& options) {
     VMFERRY_ASSIGN(const auto listener, listen_tcp(options.address, options.port));
-    Address bound;
+    SocketAddress bound;
     if (getsockname(listener.get(), bound.get(), &bound.size) != 0)
         return environment_error("listener", "asking for its port", errno_text(errno));
     bool waiting = false;
@@ -136,7 +92,7 @@ Result<void> serve(Loop& loop, const ServeOptions& options) {
         std::erase_if(workers, [](const Worker& worker) { return worker.finished(); });
         QemuProcess::reap_released();
         if (!std::exchange(waiting, false)) continue;
-        Address peer;
+        SocketAddress peer;
         Descriptor socket(accept4(listener.get(), peer.get(), &peer.size, SOCK_CLOEXEC));
         if (!socket.valid() && out_of_resources(errno)) {
             // The connection stays in the queue and the listener readable: looking again at once would be a

@@ -1,11 +1,10 @@
 #include "proxy/session.hpp"
 
-#include <ctime>
-
 #include <nlohmann/json.hpp>
 
 #include "proxy/input_buffer.hpp"
 #include "proxy/qemu_facts.hpp"
+#include "proxy/realtime.hpp"
 #include "translators/shell_quote.hpp"
 
 namespace vmferry {
@@ -16,12 +15,6 @@ using Sync = SessionDirectory::Sync;
 namespace {
 
 constexpr std::uint8_t report_failed = 0xFF;
-
-std::uint64_t realtime_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 std::string plan_text(const Plan& plan) {
     const json text = {{"accel", plan.accel == Accel::kvm ? "kvm" : "tcg"},
@@ -37,26 +30,6 @@ std::string plan_text(const Plan& plan) {
 }
 
 }  // namespace
-
-const char* session_state_name(SessionState state) {
-    switch (state) {
-        case SessionState::connecting:
-            return "connecting";
-        case SessionState::copying:
-            return "copying";
-        case SessionState::paused_at_source:
-            return "paused at source";
-        case SessionState::loaded:
-            return "loaded";
-        case SessionState::in_doubt:
-            return "in doubt";
-        case SessionState::running:
-            return "running";
-        case SessionState::reported:
-            return "reported";
-    }
-    return "";
-}
 
 Session::Session(Loop& loop, XlEndpoint& source, SessionOptions options)
     : loop_(loop), source_(source), options_(std::move(options)) {}

@@ -31,9 +31,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "parsers/wire/error.hpp"
 #include "proxy/crossing.hpp"
@@ -41,21 +39,12 @@
 #include "proxy/loop.hpp"
 #include "proxy/prepare.hpp"
 #include "proxy/session_directory.hpp"
+#include "proxy/session_report.hpp"
 #include "proxy/xl_endpoint.hpp"
 #include "translators/audit.hpp"
 #include "translators/destination.hpp"
 
 namespace vmferry {
-
-enum class SessionState { connecting, copying, paused_at_source, loaded, in_doubt, running, reported };
-/// "connecting", "copying", "paused at source", "loaded", "in doubt", "running", "reported".
-[[nodiscard]] const char* session_state_name(SessionState state);
-
-struct SessionProgress {
-    SessionState state = SessionState::connecting;
-    CrossingCounters counters;
-    std::uint64_t guest_bytes = 0;  ///< plain RAM of the guest, 0 = not known yet
-};
 
 struct SessionOptions {
     /// Which destination a guest gets, by its configuration; an error refuses it.
@@ -68,24 +57,6 @@ struct SessionOptions {
     bool leave_paused = false;         ///< xl's -p: report success without cont
     /// Called in the loop's thread, at most every 100 ms and at each new state; may be empty.
     std::function<void(const SessionProgress&)> progress = {};
-};
-
-/// What became of it.
-struct SessionReport {
-    std::string id, directory;  ///< empty if it ended before it was registered
-    std::string name, uuid;
-    SessionState state = SessionState::connecting;  ///< the last one that was reached
-    std::optional<Error> error;
-    AuditReport audit;
-    CrossingCounters counters;
-    std::vector<std::string> notes;    ///< what an operator should know besides
-    std::vector<std::string> command;  ///< QEMU's words
-    long qemu_pid = 0;
-    std::string qmp_socket;
-    bool dry_run = false, paused = false, adopted = false;
-    std::chrono::milliseconds total{};  ///< banner → end
-    /// Last record of the stream → guest runs: the part of the downtime that lies with this side.
-    std::chrono::milliseconds handover{};
 };
 
 class Session {

@@ -96,6 +96,7 @@ SessionRecord read_record(const fs::path& directory) {
         const auto field = merged.find(key);
         return field != merged.end() && field->is_boolean() && field->get<bool>();
     };
+    if (text("direction") == direction_name(Direction::to_xen)) record.direction = Direction::to_xen;
     record.name = text("name");
     record.uuid = text("uuid");
     record.state = text("state", record.state);
@@ -114,9 +115,11 @@ SessionRecord read_record(const fs::path& directory) {
     return record;
 }
 
-/// Nobody works on it and nothing of it runs; in doubt it stays until somebody has decided.
+/// Nobody works on it and nothing of it runs here; in doubt it stays until somebody has decided. A source's
+/// QEMU is nobody's sign: it was there before the session, and stays as it was before.
 bool is_over(const SessionRecord& record) {
-    return !record.driven && !record.qemu_alive && record.state != "in doubt";
+    const bool runs_here = record.qemu_alive && record.direction == Direction::to_qemu;
+    return !record.driven && !runs_here && record.state != "in doubt";
 }
 
 void prune_ended(const fs::path& ended) {
@@ -140,6 +143,10 @@ Result<Descriptor> take_lock(const std::string& path) {
 
 }  // namespace
 
+const char* direction_name(Direction direction) {
+    return direction == Direction::to_xen ? "to Xen" : "to QEMU";
+}
+
 std::uint64_t process_start_time(long pid) {
     if (pid <= 0) return 0;
     std::ifstream file(fmt::format("/proc/{}/stat", pid));
@@ -162,7 +169,8 @@ SessionDirectory::SessionDirectory(std::string state_directory, std::string id)
 
 Result<std::unique_ptr<SessionDirectory>> SessionDirectory::create(const std::string& state_directory,
                                                                    const std::string& name,
-                                                                   const std::string& uuid) {
+                                                                   const std::string& uuid,
+                                                                   Direction direction) {
     const auto sessions = state_directory + "/sessions";
     std::error_code error;
     fs::create_directories(sessions, error);
@@ -174,6 +182,8 @@ Result<std::unique_ptr<SessionDirectory>> SessionDirectory::create(const std::st
             continue;
         }
         if (other.name != name && (uuid.empty() || other.uuid != uuid)) continue;
+        const bool runs_here = !other.driven && other.state != "in doubt";
+        if (direction == Direction::to_xen && runs_here) continue;
         Error taken{ErrorKind::refused, "session", "claiming the guest", {}, 0, {}, {}};
         taken.found =
             fmt::format("session {} has {} ({}), state {}", other.id, other.name, other.uuid, other.state);
@@ -186,14 +196,14 @@ Result<std::unique_ptr<SessionDirectory>> SessionDirectory::create(const std::st
         new SessionDirectory(state_directory, path_word(name) + "-" + random_hex()));
     if (!fs::create_directory(self->path_, error))
         return environment_error("state directory", "making " + self->path_, error.message());
-    if (auto begun = self->begin(name, uuid); !begun) {
+    if (auto begun = self->begin(name, uuid, direction); !begun) {
         fs::remove_all(self->path_, error);
         return std::unexpected(std::move(begun).error());
     }
     return self;
 }
 
-Result<void> SessionDirectory::begin(const std::string& name, const std::string& uuid) {
+Result<void> SessionDirectory::begin(const std::string& name, const std::string& uuid, Direction direction) {
     std::error_code error;
     fs::permissions(path_, fs::perms::owner_all, error);
     journal_ = Descriptor(
@@ -209,6 +219,7 @@ Result<void> SessionDirectory::begin(const std::string& name, const std::string&
                       {"session", id_},
                       {"state", "connecting"},
                       {"started", now_text()},
+                      {"direction", direction_name(direction)},
                       {"name", name},
                       {"uuid", uuid},
                       {"vmferry_pid", getpid()}},

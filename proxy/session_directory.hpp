@@ -22,20 +22,26 @@
 
 namespace vmferry {
 
+enum class Direction { to_qemu, to_xen };
+/// "to QEMU", "to Xen".
+[[nodiscard]] const char* direction_name(Direction direction);
+
 /// A session as its journal and the process table tell it.
 struct SessionRecord {
     std::string id;
     std::string directory;
+    Direction direction = Direction::to_qemu;
     std::string name, uuid;
     std::string state;    ///< of SessionState, as session_state_name() writes it
     std::string started;  ///< UTC, ISO 8601
     std::string note;     ///< what happened last, for people
     long vmferry_pid = 0;
+    // The destination's QEMU; to Xen: the source's, if it has been told.
     long qemu_pid = 0;
     std::string qmp_socket;
     bool adopted = false;
     bool paused = false;      ///< left paused on request
-    bool permission = false;  ///< the source's permission was read whole: the guest is ours
+    bool permission = false;  ///< was read whole: the guest is ours; to Xen: may have been sent
     bool driven = false;      ///< its vmferry still works on it
     bool qemu_alive = false;
 };
@@ -43,10 +49,10 @@ struct SessionRecord {
 class SessionDirectory {
   public:
     /// Claims the guest. Error: a session for this name or uuid is there already, or the directory cannot be
-    /// made. An empty `uuid` is not compared.
-    [[nodiscard]] static Result<std::unique_ptr<SessionDirectory>> create(const std::string& state_directory,
-                                                                          const std::string& name,
-                                                                          const std::string& uuid);
+    /// made. An empty `uuid` is not compared. A guest that came from Xen and runs here may go to Xen.
+    [[nodiscard]] static Result<std::unique_ptr<SessionDirectory>> create(
+        const std::string& state_directory, const std::string& name, const std::string& uuid,
+        Direction direction = Direction::to_qemu);
     [[nodiscard]] const std::string& id() const { return id_; }
     [[nodiscard]] const std::string& path() const { return path_; }
 
@@ -60,7 +66,7 @@ class SessionDirectory {
 
   private:
     SessionDirectory(std::string state_directory, std::string id);
-    Result<void> begin(const std::string& name, const std::string& uuid);
+    Result<void> begin(const std::string& name, const std::string& uuid, Direction direction);
     std::string state_directory_, id_, path_;
     Descriptor journal_;
 };

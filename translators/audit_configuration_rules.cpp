@@ -33,6 +33,25 @@ constexpr std::array rules{
     Rule{"acpi-off", impossible, configuration,
          "Without ACPI the device model has no power management device; the destination's machine has one.",
          "Set acpi = 1 on the Xen side."},
+    Rule{"source-machine", impossible, configuration,
+         "The source is another machine than the one that Xen's device model imitates.",
+         "Start QEMU with -machine pc (pc-i440fx-X.Y)."},
+    Rule{"uefi-firmware", impossible, configuration,
+         "The guest runs on UEFI or on another firmware than SeaBIOS: its flash, runtime services and "
+         "variables are "
+         "not carried.",
+         "Install the guest for BIOS boot and start QEMU without pflash and without -bios."},
+    Rule{"domain-config", impossible, configuration,
+         "The configuration that was given for the domain describes another guest than the one that comes.",
+         "Correct it (vmferry plan --to xl prints one that fits), or leave --domain-config out."},
+    // ---- how a QEMU that is the source can be asked ----
+    Rule{"unconfirmed-source", risk, configuration,
+         "Without QMP nobody can ask the source whether it has ended its migration and stands still.",
+         "Give its QMP socket (--source-qmp)."},
+    Rule{"blind-source", risk, configuration,
+         "Without QMP and return path the source neither waits for the load nor can be asked: if it fails, "
+         "the guest stands still until somebody continues it.",
+         "Give its QMP socket (--source-qmp), or set its migration capability return-path."},
     // ---- what Xen offers to the guest and QEMU does not ----
     Rule{"viridian", impossible, configuration,
          "The guest uses Xen's Hyper-V interface, whose state has no counterpart in the destination.",
@@ -69,7 +88,7 @@ constexpr std::array rules{
          "Set vga = \"stdvga\", \"cirrus\" or \"none\" on the Xen side."},
     Rule{"video-memory", impossible, configuration,
          "The display adapter's memory has a size that the destination's adapter cannot have.",
-         "Set videoram to a power of two that the adapter takes (cirrus: 4, 8 or 16 MiB)."},
+         "Set videoram (vgamem_mb) to a power of two that the adapter takes (cirrus: 4, 8 or 16 MiB)."},
     Rule{"spice", impossible, configuration,
          "SPICE adds devices to the guest (virtio-serial and its channels) that are not carried.",
          "Set spice = 0 on the Xen side; the destination's display is chosen with --display."},
@@ -90,10 +109,22 @@ constexpr std::array rules{
          "The device model was started with raw arguments; they are never taken from a stream, so what they "
          "add to the guest is missing.",
          "Remove device_model_args and device_model_args_hvm on the Xen side."},
+    Rule{"unknown-device", impossible, configuration,
+         "The source has a device that cannot be built in the destination at the place where the guest knows "
+         "it.",
+         "Detach it (device_del), or start QEMU without it; carried are IDE and virtio-blk drives, e1000, "
+         "rtl8139 "
+         "and virtio-net cards, cirrus and standard VGA, the PIIX3 USB controller with a tablet, serial "
+         "ports."},
+    Rule{"disk-serial", risk, configuration,
+         "A drive has a serial number that is no plain word; the guest finds none on the destination.",
+         "Give the drive a serial of letters, digits, '-', '_' and '.'."},
     // ---- memory ----
     Rule{"memory-layout", impossible, configuration,
          "The guest's memory layout cannot be built in the destination.",
-         "Choose whole MiB for memory, and an mmio_hole between 256 and 3840 MiB, on the Xen side."},
+         "On the Xen side choose whole MiB for memory and an mmio_hole between 256 and 3840 MiB; on the QEMU "
+         "side "
+         "whole MiB for -m, max-ram-below-4g up to 3840M, no NUMA nodes and no memory modules."},
     // ---- CPU ----
     Rule{"vcpu-count", impossible, configuration,
          "There are more virtual CPUs than APIC ids for them: Xen gives every second id, QEMU's machine ends "

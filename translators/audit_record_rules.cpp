@@ -33,7 +33,31 @@ constexpr std::array rules{
          "Try again: the moment passes."},
     Rule{"vcpu-tsc", risk, records, "The vCPUs' time stamp counters differ; TCG has one for all of them.",
          "Use a destination with KVM, or let the guest keep its counters in step."},
+    Rule{"kvm-paravirtual", risk, records,
+         "The guest uses KVM's paravirtual interface (its clock, asynchronous page faults, stolen time, …), "
+         "which "
+         "disappears.",
+         "Start QEMU with -cpu …,kvm=off, or boot the guest with no-kvmclock, no-kvmapf, no-steal-acc."},
+    Rule{"hyperv-enlightenments", impossible, records,
+         "The guest uses QEMU's Hyper-V interface, whose state has no counterpart in the destination.",
+         "Start QEMU without hv-… in -cpu and restart the guest."},
+    Rule{"system-management-mode", impossible, records,
+         "A vCPU is in system management mode, which a Xen guest does not have.",
+         "Try again: the moment passes."},
+    Rule{"processor-count", impossible, records,
+         "The source has another number of vCPUs than the domain's configuration.",
+         "Correct --domain-config, or do not plug vCPUs while a migration begins."},
     // ---- local APICs ----
+    Rule{"x2apic-ids", risk, records,
+         "The guest runs its local APICs in x2APIC mode with ids that Xen does not give: interrupts between "
+         "its "
+         "vCPUs may go astray.",
+         "Boot the guest with nox2apic."},
+    Rule{"lapic-divider", risk, records,
+         "The guest divides its local APIC timer's clock by less than 10: on Xen, whose clock is ten times "
+         "slower, "
+         "its timers come late.",
+         "Let the guest use the TSC deadline timer, or divide by 16 as most do."},
     Rule{"apic-ids", impossible, records, "A vCPU has another APIC id than the destination gives it.",
          "Do not change APIC ids in the guest; report it, if you have not."},
     Rule{"apic-base", impossible, records,
@@ -69,6 +93,14 @@ constexpr std::array rules{
     Rule{"hpet-absent", impossible, records,
          "The guest uses the HPET, and the destination has none: its clock would stand still.",
          "Give the destination an HPET, or boot the guest with hpet=disable."},
+    Rule{"hpet-on-xen", impossible, records,
+         "The guest uses QEMU's HPET. Xen has one of its own at the same address, of another rate: the "
+         "guest's clock "
+         "would stand still or run wrong.",
+         "Start QEMU with -machine hpet=off, or boot the guest with hpet=disable."},
+    Rule{"tsc-rate", risk, records,
+         "The rate of the guest's time stamp counter is not known, or not the one that is planned for it.",
+         "Say it: --set tsc_khz=N."},
     // ---- memory ----
     Rule{"broken-page", impossible, records,
          "A page of the guest's memory is lost: the host's hardware reported it as poisoned.",
@@ -77,6 +109,9 @@ constexpr std::array rules{
          "The guest has no memory where its configuration says so (a balloon, or populate-on-demand); in the "
          "destination zeros are there.",
          "Give the domain all of its memory (maxmem = memory) and no balloon driver."},
+    Rule{"firmware-origin", impossible, records,
+         "The guest's platform was set up by another firmware than the plan assumes.",
+         "Say which: --set firmware=hvmloader or --set firmware=seabios."},
     // ---- Xen's own interfaces ----
     Rule{"pv-drivers", risk, records,
          "The guest uses Xen's paravirtual drivers: its disks and networks disappear with Xen.",

@@ -48,7 +48,7 @@ void check_bits(std::string_view name, std::uint64_t value, std::span<const Cont
         const auto where =
             fmt::format("vCPU {}: {}.{}", number, name, found ? found->name : fmt::format("{}", bit));
         if (!found) {
-            audit.violated("cpu-state", where + " has no place in QEMU's state");
+            audit.violated("cpu-state", where + " is not known");
             continue;
         }
         if (accel == Accel::tcg && !found->tcg)
@@ -84,7 +84,7 @@ void check_cpu_state(const Vcpu& vcpu, unsigned number, const xen::CpuidPolicy& 
     };
     // XCR0[0] is always 1, from reset on, whatever CPUID offers (SDM vol. 1, 13.3).
     if (!policy.empty()) complain(xcr0 & ~(policy_xcr0(policy) | xstate::x87), "is not in the CPUID policy");
-    complain(xcr0 & ~xstate::known, "has no place in QEMU's state");
+    complain(xcr0 & ~xstate::known, "has no place in the machine's state");
     if (accel == Accel::tcg) complain(xcr0 & xstate::known & ~tcg_xstate, "is not implemented by TCG");
 }
 

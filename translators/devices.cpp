@@ -33,6 +33,14 @@ const qemu::Struct* pci_part(const qemu::Section& section) {
                : nullptr;
 }
 
+/// A virtio section is one field without a description; it begins as a PCI device does: be32 2, 256 bytes of
+/// configuration space, be32 × 4 interrupt levels. Empty for other sections.
+Bytes virtio_part(const qemu::Section& section) {
+    if (section.root.fields.empty() || section.root.fields.front().type != "virtio") return {};
+    const Bytes data = section.root.fields.front().data;
+    return data.size() >= 276 && load_be<std::uint32_t>(data) == 2 ? data : Bytes();
+}
+
 constexpr SectionRule rules[] = {
     {"PCIHost", SectionRole::device, "configuration address register"},
     {"dma", SectionRole::device, {}},
@@ -184,16 +192,22 @@ std::string_view name_without_slot(std::string_view idstr) {
 
 std::optional<PciDevice> pci_device(const qemu::Section& section) {
     const auto slot = slot_of(section.idstr);
-    const auto* part = pci_part(section);
-    if (!slot || !part) return {};
+    if (!slot) return {};
     PciDevice device{.device = slot->first, .function = slot->second, .name = {}, .config = {}};
     device.name = name_without_slot(section.idstr);
-    for (const auto& field : part->fields) {
-        if (field.name.starts_with("config")) device.config = field.data;
-        if (field.name == "irq_state" && field.data.size() == 16)
-            for (std::size_t pin = 0; pin < 4; ++pin)
-                device.asserted[pin] = load_be<std::uint32_t>(field.data, 4 * pin) != 0;
+    Bytes levels;
+    if (const auto* part = pci_part(section)) {
+        for (const auto& field : part->fields) {
+            if (field.name.starts_with("config")) device.config = field.data;
+            if (field.name == "irq_state") levels = field.data;
+        }
+    } else if (const auto opaque = virtio_part(section); !opaque.empty()) {
+        device.config = opaque.subspan(4, 256);
+        levels = opaque.subspan(260, 16);
     }
+    if (levels.size() == 16)
+        for (std::size_t pin = 0; pin < 4; ++pin)
+            device.asserted[pin] = load_be<std::uint32_t>(levels, 4 * pin) != 0;
     if (device.config.size() < 256) return {};
     return device;
 }

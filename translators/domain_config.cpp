@@ -284,6 +284,8 @@ DomainConfig read_config(const Json& json) {
     config.target_memkb = build.number("target_memkb", config.max_memkb, limit::memory_kib);
     config.device_model = build.text("device_model_version", "qemu_xen");
     config.stubdomain = build.flag("device_model_stubdomain", false);
+    if (build.text("kernel", "").empty() && build.text("cmdline", "") == seabios_mark)
+        config.firmware = Firmware::seabios_on_qemu;
     for (const auto* key : {"extra", "extra_hvm"})
         for (auto& argument : build.texts(key)) config.extra_hvm.push_back(std::move(argument));
 

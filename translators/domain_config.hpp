@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "parsers/wire/error.hpp"
+#include "translators/machine.hpp"
 
 namespace vmferry {
 
@@ -45,6 +46,9 @@ struct DomainConfig {
     std::string bios;                   ///< "seabios", "ovmf", "rombios"
     std::string device_model;           ///< "qemu_xen", …
     bool stubdomain = false;
+    /// Who built the guest's platform. A guest that vmferry brought from QEMU is known by the kernel command
+    /// line of its configuration, which Xen keeps and, without a kernel, uses for nothing.
+    Firmware firmware = Firmware::hvmloader;
     bool hpet = true, acpi = true, apic = true, xen_platform_pci = true, nested_hvm = false;
     bool viridian = false;
     bool usb = false;
@@ -61,6 +65,9 @@ struct DomainConfig {
     /// Names of lists that are not empty: "pcidevs", "vtpms", "usbctrls", …
     std::vector<std::string> other_devices;
 };
+
+/// The command line of a domain whose guest SeaBIOS set up under QEMU.
+inline constexpr std::string_view seabios_mark = "vmferry.firmware=seabios";
 
 namespace domain_config_limit {
 inline constexpr std::size_t json_bytes = 4u << 20;

@@ -7,6 +7,8 @@ namespace {
 
 using Bits = std::array<std::uint32_t, 8>;
 
+constexpr std::uint32_t lvt_masked = 1u << 16, ext_int = 7;
+
 bool test(const Bits& bits, unsigned vector) {
     return (bits[vector / 32] >> (vector % 32) & 1) != 0;
 }
@@ -125,6 +127,45 @@ void deliver_level_interrupts(Machine& machine) {
     }
 }
 
+bool pic_output(const Pic& chip, bool master) {
+    constexpr unsigned inputs = 8, cascade = 4;
+    if (chip.init_step != 0) return false;
+    // Place in the order of priority, `inputs` for none.
+    const auto first = [&chip](unsigned bits) {
+        unsigned place = 0;
+        while (place < inputs && !(bits >> ((place + chip.lowest_plus_one) & 7) & 1)) ++place;
+        return place;
+    };
+    unsigned in_service = chip.isr;
+    if (chip.special_mask) in_service &= ~static_cast<unsigned>(chip.imr);
+    // The slave may ask again while one of its requests is in service.
+    if (chip.special_fully_nested && master) in_service &= ~cascade;
+    return first(chip.irr & ~static_cast<unsigned>(chip.imr)) < first(in_service);
+}
+
+std::string open_lint0(Machine& machine) {
+    const auto pin0 = machine.ioapic.redirection[0];
+    if ((pin0 & redirection::masked) || (pin0 >> 8 & 7) != ext_int) return {};
+    for (unsigned number = 0; number < machine.vcpus.size(); ++number) {
+        auto& lapic = machine.vcpus[number].lapic;
+        // As Xen decides it (vlapic_accept_pic_intr()), which looks at no destination mode.
+        if (lapic.id != pin0 >> 56 || !lapic.globally_enabled() || !lapic.software_enabled()) continue;
+        if (!(lapic.lvt[3] & lvt_masked)) return {};
+        lapic.lvt[3] = ext_int << 8;
+        return fmt::format("vCPU {}: the 8259s come through LINT0, on Xen through pin 0 of the I/O APIC",
+                           number);
+    }
+    return {};
+}
+
+void close_lint0(Machine& machine) {
+    const auto pin0 = machine.ioapic.redirection[0];
+    if (machine.firmware != Firmware::hvmloader || (pin0 & redirection::masked) || (pin0 >> 8 & 7) != ext_int)
+        return;
+    for (auto& vcpu : machine.vcpus)
+        if (vcpu.lapic.id == pin0 >> 56 && vcpu.lapic.lvt[3] == ext_int << 8) vcpu.lapic.lvt[3] |= lvt_masked;
+}
+
 std::uint32_t interrupt_request(const Vcpu& vcpu, const Pic& master) {
     constexpr std::uint32_t hard = 2, nmi = 0x200;
     if (!vcpu.online) return 0;
@@ -135,7 +176,6 @@ std::uint32_t interrupt_request(const Vcpu& vcpu, const Pic& master) {
     const auto threshold = std::max(static_cast<int>(lapic.tpr >> 4 & 0xF), priority_class(in_service));
     if (lapic.globally_enabled() && lapic.software_enabled() && requested >= 0 && requested >> 4 > threshold)
         request |= hard;
-    constexpr std::uint32_t lvt_masked = 1u << 16;
     if (master.output && (!lapic.globally_enabled() || !(lapic.lvt[3] & lvt_masked))) request |= hard;
     if (vcpu.event.valid && vcpu.event.type == PendingEvent::Type::nmi) request |= nmi;
     return request;

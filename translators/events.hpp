@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "translators/audit.hpp"
 #include "translators/machine.hpp"
@@ -24,9 +25,20 @@ void settle_event(Vcpu& vcpu, unsigned number, std::array<Pic, 2>& pic, Accel ac
 /// destinations.
 void deliver_level_interrupts(Machine& machine);
 
+/// The 8259s' way to a processor. Xen's also leads through pin 0 of the I/O APIC, in ExtINT mode, which is
+/// how hvmloader leaves it, with LINT0 masked; in QEMU no signal comes to that pin, so that LINT0 of the same
+/// processor is opened. Returns what was done, for the report; empty if nothing.
+[[nodiscard]] std::string open_lint0(Machine& machine);
+/// The way back: LINT0 is masked again where pin 0 is open. For Xen one of them is enough.
+void close_lint0(Machine& machine);
+
 /// QEMU's interrupt_request for TCG: bit 1 (HARD) when the LAPIC or, through LINT0, the 8259s hold an
 /// interrupt for the processor; bit 9 (NMI). TCG looks at nothing else when it starts.
 [[nodiscard]] std::uint32_t interrupt_request(const Vcpu& vcpu, const Pic& master);
+
+/// INT of an 8259A: an unmasked request beats what is in service (8259A data sheet, priority, special fully
+/// nested and special mask modes).
+[[nodiscard]] bool pic_output(const Pic& chip, bool master);
 
 /// Highest vector of a 256-bit register of the LAPIC, −1 for none.
 [[nodiscard]] int highest_vector(const std::array<std::uint32_t, 8>& bits);

@@ -41,4 +41,13 @@ inline constexpr unsigned qemu_ioapic_pins = 24, first_pci_gsi = 16;
 /// `devices`: PCI devices of the device model.
 void fold_interrupts(Machine& machine, std::span<const PciDevice> devices, AuditReport& audit);
 
+/// The way back, to Xen's 48 pins: ioapic.redirection, ioapic.level_asserted, wires.pci, wires.isa.
+///   guests of hvmloader   an entry that fold_interrupts() moved to the pin of a link returns to the device's
+///                         own pin from 16 on
+///   guests of SeaBIOS     stay on the links, which Xen has too; pins from 16 on, without a wire in QEMU,
+///   have
+///                         one on Xen and are masked
+/// `devices`: PCI devices of the source.
+void unfold_interrupts(Machine& machine, std::span<const PciDevice> devices, AuditReport& audit);
+
 }  // namespace vmferry

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "translators/cpu_policy.hpp"
+#include "translators/guest_name.hpp"
 #include "translators/plan_arguments.hpp"
 #include "translators/plan_parts.hpp"
 
@@ -48,18 +49,6 @@ unsigned rank(DeviceModelRelease release) {
     return release.qemu_major * 1000 + release.qemu_minor;
 }
 
-/// The name as QEMU and process lists show it.
-std::string plain_name(std::string_view name) {
-    std::string plain;
-    for (const char c : name) {
-        const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '.' || c == '_' || c == '-';
-        plain += good ? c : '_';
-    }
-    if (plain.starts_with('-') || plain.starts_with('.')) plain.front() = '_';
-    return plain;
-}
-
 Accel choose_accel(const PlanInput& in, AuditReport& audit) {
     if (in.options.accel) return *in.options.accel;
     if (in.facts.kvm) return Accel::kvm;
@@ -91,6 +80,11 @@ void plan_vcpus(const PlanInput& in, Plan& plan, AuditReport& audit) {
     if (plan.vcpus > most_vcpus) {
         audit.violated("vcpu-count", fmt::format("the guest has up to {} virtual CPUs", plan.vcpus));
         plan.vcpus = most_vcpus;
+    }
+    if (plan.firmware == Firmware::seabios_on_qemu) {
+        for (unsigned i = 0; i < plan.vcpus; ++i) plan.vcpu.push_back({i, i});
+        audit.carried("CPUs", fmt::format("{} with APIC ids 0, 1, … as QEMU gave them", plan.vcpus));
+        return;
     }
     for (unsigned i = 0; i < plan.vcpus; ++i) {
         plan.vcpu.push_back({2 * i, 2 * i});
@@ -132,6 +126,8 @@ const std::vector<Setting>& known_settings() {
     static const std::vector<Setting> settings{
         {"machine", "machine type of the destination, pc-i440fx-X.Y; else chosen by the Xen release"},
         {"cpu", "QEMU's -cpu argument; else derived from the CPUID policy"},
+        {"firmware",
+         "hvmloader or seabios: who set the guest's platform up; else known from its configuration"},
         {"reset-stub", "off: leave Xen's firmware in RAM as it is; a reset then ends in a loop"}};
     return settings;
 }
@@ -188,7 +184,14 @@ Result<Plan> make_plan(const DomainConfig& config, const xen::CpuidPolicy& polic
     const auto stub = setting(options, "reset-stub");
     if (!stub.empty() && stub != "on" && stub != "off")
         return plan_usage_error("--set reset-stub", stub, "on or off");
-    plan.reset_stub = stub != "off";
+    const auto firmware = setting(options, "firmware");
+    if (!firmware.empty() && firmware != "hvmloader" && firmware != "seabios")
+        return plan_usage_error("--set firmware", firmware, "hvmloader or seabios");
+    plan.firmware = firmware.empty()        ? config.firmware
+                    : firmware == "seabios" ? Firmware::seabios_on_qemu
+                                            : Firmware::hvmloader;
+    // QEMU's own firmware needs no help to find itself after a reset.
+    plan.reset_stub = stub != "off" && plan.firmware == Firmware::hvmloader;
 
     VMFERRY_TRY(plan_machine(in, device_model_release(xen_major, xen_minor), plan, audit));
     audit.carried("machine", fmt::format("{}, HPET {}", plan.machine, plan.hpet ? "on" : "off"));

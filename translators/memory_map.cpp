@@ -27,9 +27,13 @@ MemoryMap::MemoryMap(const Plan& plan) {
     // Large runs first: most frames are found by the first compare.
     std::ranges::sort(runs_, std::greater{}, &Run::frames);
 
-    const auto acpi_first = frame(plan.acpi_base);
-    runs_.push_back(
-        {acpi_first, frame(plan.acpi_bytes), FrameFate::ram, block_index(plan.acpi_block), 0, ""});
+    // Without a firmware area everything up to Xen's special pages may be video memory.
+    auto acpi_first = special_first;
+    if (!plan.acpi_block.empty()) {
+        acpi_first = frame(plan.acpi_base);
+        runs_.push_back(
+            {acpi_first, frame(plan.acpi_bytes), FrameFate::ram, block_index(plan.acpi_block), 0, ""});
+    }
 
     vram_frames_ = frame(plan.vram_bytes);
     if (vram_frames_ > 0) vram_block_ = block_index(plan.vram_block);

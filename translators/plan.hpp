@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "parsers/wire/error.hpp"
+#include "translators/machine.hpp"
 
 namespace vmferry {
 
@@ -76,6 +77,7 @@ struct Plan {
     std::vector<PlannedVcpu> fillers;  ///< CPUs that only fill gaps between APIC ids; they stay in SIPI wait
     std::string cpu;                   ///< QEMU's -cpu argument
 
+    Firmware firmware = Firmware::hvmloader;  ///< whose platform the guest lives on
     bool hpet = false;
 
     std::string vga;       ///< "cirrus-vga", "VGA" or "" (none)
@@ -84,7 +86,8 @@ struct Plan {
     std::uint64_t vram_bytes = 0;
     std::string vram_block;  ///< "0000:00:02.0/vga.vram"
 
-    std::string acpi_block;  ///< RAM block that backs the firmware area at acpi_base: "0000:00:1f.0/xfw"
+    std::string acpi_block;  ///< RAM block that backs the firmware area at acpi_base: "0000:00:1f.0/xfw";
+                             ///< empty: SeaBIOS's guests have none
     std::uint64_t acpi_base = 0xFC000000;
     std::uint64_t acpi_bytes = 0;
     PciSlot acpi_slot;  ///< of the ivshmem-plain device

@@ -47,15 +47,17 @@ void add_machine(const Plan& plan, Arguments& out) {
     out.add("-M", "{}", machine);
     out.add("-cpu", "{}", plan.cpu);
     // Xen's IOAPIC shows version 0x11; KVM's own does so anyway.
-    if (plan.accel == Accel::tcg) out.add("-global", "ioapic.version=17");
+    if (plan.accel == Accel::tcg && plan.firmware == Firmware::hvmloader)
+        out.add("-global", "ioapic.version=17");
 }
 
-/// Xen's vCPU i has APIC id 2·i. Under TCG every id up to the highest needs a CPU (its APIC stops its search
-/// at the first gap), so the odd ones exist and stay in SIPI wait; KVM takes the gaps.
+/// A guest of SeaBIOS has the ids that QEMU gives. Xen's vCPU i has APIC id 2·i. Under TCG every id up to the
+/// highest needs a CPU (its APIC stops its search at the first gap), so the odd ones exist and stay in SIPI
+/// wait; KVM takes the gaps.
 void add_cpus(const Plan& plan, Arguments& out) {
     const auto n = plan.vcpus;
-    if (n == 1) {
-        out.add("-smp", "1");
+    if (n == 1 || plan.firmware == Firmware::seabios_on_qemu) {
+        out.add("-smp", "{}", n);
     } else if (plan.accel == Accel::tcg) {
         out.add("-smp", "{},sockets=1,cores={},threads=2", 2 * n, n);
     } else {
@@ -128,8 +130,10 @@ std::vector<std::string> arguments_for(const Plan& plan, For who, const Destinat
     if (plan.usb_tablet) out.add("-device", "usb-tablet,bus=usb-bus.0,port=1");
     add_nics(plan, who, out);
     add_disks(plan, who, out);
-    out.add("-object", "memory-backend-ram,id={},size={}", acpi_memory, plan.acpi_bytes);
-    out.add("-device", "ivshmem-plain,memdev={},master=on,addr={}", acpi_memory, address(plan.acpi_slot));
+    if (plan.acpi_bytes != 0) {
+        out.add("-object", "memory-backend-ram,id={},size={}", acpi_memory, plan.acpi_bytes);
+        out.add("-device", "ivshmem-plain,memdev={},master=on,addr={}", acpi_memory, address(plan.acpi_slot));
+    }
     auto words = out.take();
     if (!twin) words.insert(words.end(), options.extra.begin(), options.extra.end());
     return words;

@@ -258,6 +258,8 @@ Result<void> plan_devices(const PlanInput& in, Plan& plan, AuditReport& audit) {
     VMFERRY_TRY(plan_disks(in, plan, audit));
     plan_serial(in, plan, audit);
 
+    // SeaBIOS keeps its tables in the guest's RAM.
+    if (plan.firmware == Firmware::seabios_on_qemu) return {};
     const auto slot = free.highest();
     if (!slot) audit.violated("nic-model", "no PCI slot is left for the firmware area's device");
     plan.acpi_slot = slot.value_or(PciSlot{});

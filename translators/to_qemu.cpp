@@ -101,7 +101,7 @@ void adapt(Machine& machine, const XenSource& source, const Plan& plan, AuditRep
         settle_event(vcpu, number, machine.pic, plan.accel, audit);
         complete_extended_state(vcpu, number, source.cpuid, plan.accel, audit);
         check_cpu_state(vcpu, number, source.cpuid, plan.accel, audit);
-        if (const auto done = adapt_lapic_timer(vcpu.lapic, plan.accel); !done.empty())
+        if (const auto done = adapt_lapic_timer(vcpu.lapic, machine.firmware, plan.accel); !done.empty())
             audit.adapted(subject, done);
         if (const auto done = rebuild_variable_mtrrs(vcpu.mtrr); !done.empty()) audit.adapted(subject, done);
         if (!vcpu.online) audit.carried(subject, "is offline and waits for SIPI");
@@ -109,6 +109,7 @@ void adapt(Machine& machine, const XenSource& source, const Plan& plan, AuditRep
     compare_wires(machine, devices, audit);
     fold_interrupts(machine, devices, audit);
     deliver_level_interrupts(machine);
+    if (const auto done = open_lint0(machine); !done.empty()) audit.adapted("8259s", done);
     for (std::size_t n = 0; n < machine.pit.channels.size(); ++n)
         if (const auto mode = machine.pit.channels[n].mode; sanitise(machine.pit.channels[n]))
             audit.adapted(
@@ -134,6 +135,10 @@ Result<QemuImage> translate_to_qemu(const XenSource& source, const Plan& plan, c
     VMFERRY_ASSIGN(auto machine, xen::read_machine(source, audit));
     VMFERRY_ASSIGN(const auto device_clock, device_model_clock(source.device_model));
 
+    if (machine.firmware != plan.firmware)
+        audit.violated("firmware-origin", machine.firmware == Firmware::hvmloader
+                                              ? "hvmloader set it up, the plan is for SeaBIOS under QEMU"
+                                              : "SeaBIOS set it up under QEMU, the plan is for hvmloader");
     check_pv_drivers(machine, source, audit);
     check_apics(machine, plan, audit);
     check_tsc(machine, plan.accel, audit);

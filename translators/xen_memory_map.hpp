@@ -5,14 +5,21 @@
 //     …/vga.vram        at the framebuffer BAR: held until it is known
 //     …/xfw             0xFC000000 (guests that hvmloader set up)
 //     other ROMs        dropped: only the source's own firmware uses them
+//
+// A held page waits under a slot:
+//
+//     0x00–0x3F   pc.ram, 0xC0000–0xFFFFF              0x60–0x7F   the last 128 KiB of pc.bios
+//     0x40–0x5F   pc.rom, seen at 0xC0000–0xDFFFF      0x80 …      video memory, page by page
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "parsers/wire/bytes.hpp"
 #include "parsers/wire/error.hpp"
 #include "translators/to_xen.hpp"
 #include "translators/xen_plan.hpp"
@@ -34,7 +41,21 @@ class XenMemoryMap {
 
     /// Error (kind stream): an offset behind the block's end.
     [[nodiscard]] Result<XenPagePlace> place(std::uint32_t block, std::uint64_t offset) const;
-    /// The frame of a held page, once the device sections are known; nothing: it has no place.
+    /// The first plain RAM at or behind this offset of the block; nothing: there is no more.
+    struct RamStretch {
+        std::uint64_t offset = 0;  ///< in the block
+        std::uint64_t gfn = 0;     ///< of its first page
+        std::uint64_t pages = 0;
+    };
+    [[nodiscard]] std::optional<RamStretch> next_ram(std::uint32_t block, std::uint64_t offset) const;
+    /// Blocks that are neither in the plan nor known to be dispensable: the guest's memory may be in them.
+    [[nodiscard]] const std::vector<std::string>& unknown_blocks() const { return unknown_; }
+
+    static constexpr std::uint64_t first_vram_slot = 0x80;
+    /// Slots are below this, whether a page waits there or not.
+    [[nodiscard]] std::uint64_t held_slots() const { return first_vram_slot + vram_pages_; }
+    /// The frame of a held page, once the device sections are known; nothing: it has no place. Each frame at
+    /// 0xC0000–0xFFFFF belongs to exactly one slot.
     [[nodiscard]] std::optional<std::uint64_t> place_held(std::uint64_t slot,
                                                           const DeviceMemory& memory) const;
 
@@ -44,6 +65,9 @@ class XenMemoryMap {
         bool identity_table = false;  ///< else zeros
     };
     [[nodiscard]] static const std::vector<SpecialPage>& special_pages();
+    /// Maps all 4 GiB to themselves in pages of 4 MiB: what a processor uses that cannot run a guest without
+    /// paging (HVM_PARAM_IDENT_PT).
+    [[nodiscard]] static const std::array<std::byte, page_size>& identity_table();
 
   private:
     struct Run {
@@ -52,7 +76,15 @@ class XenMemoryMap {
         std::uint64_t target = 0;  ///< gfn or slot of the first page
         const char* why = "";
     };
-    std::vector<std::vector<Run>> blocks_;
+    void add_ram(std::vector<Run>& runs, const RamRange& range, std::uint64_t block_bytes) const;
+    void complete(std::vector<Run>& runs, const qemu::RamBlock& block, bool planned);
+    [[nodiscard]] bool is_free(std::uint64_t first_gfn, std::uint64_t pages) const;
+
+    std::vector<std::vector<Run>> blocks_;  ///< by block: ascending, without gaps
+    std::vector<RamRange> ram_;             ///< with the ACPI area
+    std::vector<std::string> unknown_;
+    std::uint64_t vram_pages_ = 0;
+    std::uint64_t behind_ram_ = 0;  ///< frame at which a device model of Xen has unmapped video memory
 };
 
 }  // namespace vmferry

@@ -36,13 +36,17 @@ struct XenDestinationOptions {
         std::string bridge;
         std::string script;  ///< empty: Xen's default
     };
-    std::map<std::string, Disk, std::less<>> disks;  ///< by vdev ("hda") or by the source's device id
-    std::map<std::string, Nic, std::less<>> nics;    ///< by number ("0") or by the source's device id
-    std::vector<std::string> serial;                 ///< by port: what xl.cfg's serial takes
-    std::string name;                                ///< overrides the source's name
+    /// By vdev or by the source's device id. IDE drives are hda to hdd by their place, the others vda, vdb, …
+    /// in the order of their PCI slots. Path "none": a CD-ROM drive without medium.
+    std::map<std::string, Disk, std::less<>> disks;
+    /// By number ("0": the one in the lowest PCI slot) or by the source's device id.
+    std::map<std::string, Nic, std::less<>> nics;
+    std::vector<std::string> serial;  ///< by port: what xl.cfg's serial takes
+    std::string name;                 ///< overrides the source's name
     std::string domain_config;  ///< text of --domain-config (JSON as xl sends it), instead of a derived one
     TscMode tsc_mode = TscMode::automatic;
     std::optional<std::uint64_t> tsc_khz;  ///< overrides what the source says
+    std::optional<Accel> accel;            ///< of the source, if there is no QMP to ask
     std::set<std::string, std::less<>> allow;
 };
 

@@ -7,7 +7,9 @@
         c.runs_only_in_qemu()     or c.runs_only_in_xen()
 """
 import contextlib
+import os
 import shutil
+import signal
 import time
 
 import evidence
@@ -17,8 +19,6 @@ from replay import wait_for
 from wire import Wire
 from xen_host import STATE
 
-# The guests ping 192.168.77.1.
-NETDEV = "user,net=192.168.77.0/24,host=192.168.77.1"
 MIGRATE_LOG = f"{STATE}/migrate.xl"
 MIGRATE_SECONDS = 300
 
@@ -46,7 +46,7 @@ class Crossing:
 
     def expect(self, allow=(), disk=True):
         """A destination that expects the guest. `disk`: it has one for it; fresh, as the guest reads only what it wrote."""
-        self.destination = self.kind(disk and self.guest.disk_mib > 0, NETDEV if self.guest.nic else "", allow)
+        self.destination = self.kind(disk and self.guest.disk_mib > 0, self.guest.netdev, allow)
         # The evidence is copied before that is closed, even when the crossing fails: see destination_evidence.
         self.closing.callback(self.destination.close)
         self.closing.push(lambda kind, *_: self.destination_evidence() if kind else None)
@@ -70,6 +70,20 @@ class Crossing:
         """`xl migrate` in the background, through the wire."""
         # Longer than socat's own half a second: the answer to the last message may take its time.
         self.xen.machine.start(f"xl migrate -s '' {self.guest.name} 'socat -t 60 - TCP:10.0.2.2:{self.wire.port}'", MIGRATE_LOG)
+
+    def kill_xl(self):
+        """And what works for it; the domain is left as it is."""
+        self.xen.run("pkill -9 -x xl; pkill -9 -f libxl-save-helper; pkill -9 -f '^socat -t'")
+
+    def kill_vmferry(self):
+        """On this machine only."""
+        self.server.process.kill()
+        self.server.process.wait()
+
+    def kill_qemu(self):
+        """On this machine only."""
+        session = wait_for(lambda: [s for s in self.destination.sessions() if s["qemu_alive"]], 60, "QEMU")[0]
+        os.kill(session["qemu_pid"], signal.SIGKILL)
 
     def xl_ended(self, timeout=MIGRATE_SECONDS):
         """(exit code, what xl said) when it has ended."""

@@ -76,6 +76,14 @@ class WireTest(unittest.TestCase):
         with self.assertRaises(TimeoutError):
             never.wait(0.1)
 
+    def test_what_a_cut_is_before_is_not_passed_on(self):
+        point = Point("down", lambda: self.wire.cut(), text=b"ready")
+        source, target = self.pair(point)
+        target.sendall(b"banner ready")
+        self.assertEqual(self.receive(source, 12), b"banner ")
+        self.assertEqual(target.recv(1), b"")
+        point.wait(1)
+
     def test_a_lost_target_ends_the_connection(self):
         source, target = self.pair()
         target.close()

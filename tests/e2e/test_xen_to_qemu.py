@@ -9,7 +9,7 @@ import unittest
 import ticks
 from crossing import MIGRATE_LOG, crossing
 from xen_guests import TickingLinux
-from replay import VMFERRY, wait_for
+from replay import VMFERRY
 from ssh_server import SshServer
 from wire import Point
 from xen_host import XenHost
@@ -109,10 +109,7 @@ class XenToQemu(unittest.TestCase):
 
     def test_qemu_killed_before_ready(self):
         with self.crossing() as c:
-            def kill():
-                session = wait_for(lambda: [s for s in c.destination.sessions() if s["qemu_alive"]], 60, "QEMU")[0]
-                os.kill(session["qemu_pid"], signal.SIGKILL)
-            point = Point("up", kill, offset=AMONG_PAGES)
+            point = Point("up", c.kill_qemu, offset=AMONG_PAGES)
             c.arrive(points=[point])
             c.migrate()
             point.wait(300)
@@ -123,8 +120,7 @@ class XenToQemu(unittest.TestCase):
     def test_xl_killed_midway(self):
         """xl and what works for it are gone; the domain knows nothing of it."""
         with self.crossing() as c:
-            point = Point("up", lambda: self.xen.run("pkill -9 -x xl; pkill -9 -f libxl-save-helper; pkill -9 -f '^socat -t'"),
-                          offset=AMONG_PAGES)
+            point = Point("up", c.kill_xl, offset=AMONG_PAGES)
             c.arrive(points=[point])
             c.migrate()
             point.wait(300)
@@ -136,7 +132,7 @@ class XenToQemu(unittest.TestCase):
 
     def test_proxy_killed_midway(self):
         with self.crossing() as c:
-            point = Point("up", lambda: c.server.process.kill(), offset=AMONG_PAGES)
+            point = Point("up", c.kill_vmferry, offset=AMONG_PAGES)
             c.arrive(points=[point])
             c.migrate()
             point.wait(300)

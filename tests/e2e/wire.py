@@ -90,19 +90,19 @@ class Wire:
             target.shutdown(socket.SHUT_WR)
         except OSError:
             # One end is gone: so is the connection, in both directions.
-            for each in (source, target):
-                try:
-                    each.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+            self.cut()
 
-    def close(self):
-        self.listener.close()
+    def cut(self):
+        """Both ends lose the connection. Within a point's action: what the point is before is not passed on."""
         for each in self.sockets:
             try:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def close(self):
+        self.listener.close()
+        self.cut()
         self.thread.join(timeout=10)
         for file in self.files.values():
             file.close()

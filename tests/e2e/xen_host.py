@@ -18,7 +18,8 @@ class XenHost:
         self.machine.image.build(say)
         kernel, initrd = linux_guest.build(self.machine.image)
         files = {"vmlinuz": kernel, "initrd": initrd,
-                 "witness.bin": pathlib.Path(vmferry).parent / "tests/guests/witness/witness.bin"}
+                 "witness.bin": pathlib.Path(vmferry).parent / "tests/guests/witness/witness.bin",
+                 "fetch.ipxe": xen_guests.IPXE / "fetch.ipxe", "answer": xen_guests.IPXE / "answer"}
         with tempfile.TemporaryDirectory(prefix="vmferry-payload-") as folder:
             folder = pathlib.Path(folder)
             (folder / "guests").mkdir()

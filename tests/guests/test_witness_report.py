@@ -104,6 +104,12 @@ class FromXenToQemu(unittest.TestCase):
             "cpuid.1.0.ebx", "cpuid.4.0.eax", "cpuid.40000000.0.eax", "cpuid.40000000.0.ebx", "cpuid.40000000.0.ecx",
             "cpuid.40000000.0.edx", "hpet.present", "hpet.config", "hpet.counter", "pci.00:1f.0.00", "pci.00:1f.0.04"})
 
+    def test_a_difference_that_the_guest_told_too_is_one(self):
+        before, after = consoles(SAME | XEN, {**SAME, **QEMU})
+        told = after.replace(text(line(5)), text("changed lapic.divider expected 3 found a", line(5, changed=1)))
+        self.assertNotEqual(told, after)
+        self.assertEqual(compare(before, told), compare(before, after))
+
     def test_the_lapic_tick_follows_its_clock(self):
         tick = {"lapic.lvt_timer": "20040"}
         self.assertEqual(self.check(tick, tick | {"rate.tick": "125.0"})[0], set())

@@ -76,7 +76,7 @@ class Console:
 @dataclasses.dataclass
 class Result:
     failures: list
-    expected: list  # (key, before, after, reason)
+    expected: list  # (key, before, after, reason), each key once
     compared: int
 
 
@@ -421,12 +421,14 @@ def compare(before_text, after_text):
         more, expected = compare_reports(first, second)
         failures += more
         compared = len(first.keys() | second.keys())
+    differing = {key for key, *_ in expected}
     for key, was, found in both.changed:
         reason = first and second and _is_expected(key, first, second)
-        if reason:
-            expected.append((key, was, found, reason))
-        else:
+        if not reason:
             failures.append(f"changed {key}: {was} expected, {found} found")
+        elif key not in differing:
+            differing.add(key)
+            expected.append((key, was, found, reason))
     return Result(failures, expected, compared)
 
 

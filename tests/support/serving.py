@@ -23,14 +23,14 @@ def gone(pid):
 
 
 def configuration(folder, disk, netdev, allow, accel):
-    """The text of a destination.toml whose guests have their files in `folder`."""
+    """The text of a destination.toml whose guests have their files in `folder`, as which {folder} in `netdev` stands."""
     rules = ", ".join(f'"{rule}"' for rule in allow)
     text = f'accel = "{accel}"\nserial = "file:{folder}/{{name}}.console"\nallow = [{rules}]\n' \
            f'state_directory = "{folder}/state"\n'
     if disk:
         text += f'[disk]\nhda = "{folder}/{{name}}.disk,format=raw"\n'
     if netdev:
-        text += f'[nic]\n0 = "{netdev}"\n'
+        text += f'[nic]\n0 = "{netdev.replace("{folder}", str(folder))}"\n'
     return text
 
 

@@ -1,6 +1,8 @@
 // What was on its way into a vCPU at the instant.
 #include "translators/events.hpp"
 
+#include <functional>
+
 #include <doctest/doctest.h>
 
 namespace vmferry {
@@ -133,6 +135,43 @@ TEST_CASE("exceptions: faults come again by themselves, traps only KVM can injec
     CHECK(violates(settle(with_event(Type::exception, 8, true), Accel::kvm)));
     CHECK(violates(settle(with_event(Type::software_interrupt, 0x80), Accel::kvm)));
     CHECK(violates(settle(with_event(Type::software_interrupt, 0x80), Accel::tcg)));
+}
+
+TEST_CASE("the 8259s on pin 0 of the I/O APIC come through LINT0 of the processor that it names") {
+    constexpr std::uint64_t ext_int = 0x700, fixed = 0, to_second = std::uint64_t{2} << 56;
+    constexpr std::uint32_t closed = 0x10700, opened = 0x700;
+    const auto lint0 = [](
+                           std::uint64_t pin0, const std::function<void(Lapic&)>& change = [](Lapic&) {}) {
+        Machine machine;
+        machine.vcpus.resize(2);
+        for (unsigned number = 0; number < 2; ++number) {
+            auto& lapic = machine.vcpus[number].lapic;
+            lapic.id = 2 * number;
+            lapic.base_msr |= 0x800;
+            lapic.svr |= 0x100;
+            lapic.lvt[3] = closed;
+            change(lapic);
+        }
+        machine.ioapic.redirection.assign(48, redirection::reset);
+        machine.ioapic.redirection[0] = pin0;
+        const auto before = machine.vcpus;
+        const bool nothing_done = open_lint0(machine).empty();
+        CHECK(nothing_done == (machine.vcpus == before));
+        const std::array result{machine.vcpus[0].lapic.lvt[3], machine.vcpus[1].lapic.lvt[3]};
+        close_lint0(machine);
+        CHECK(machine.vcpus == before);
+        return result;
+    };
+    using Both = std::array<std::uint32_t, 2>;
+    CHECK(lint0(ext_int) == Both{opened, closed});
+    CHECK(lint0(ext_int | to_second) == Both{closed, opened});
+    CHECK(lint0(ext_int | redirection::masked) == Both{closed, closed});
+    CHECK(lint0(fixed) == Both{closed, closed});
+    CHECK(lint0(ext_int | std::uint64_t{7} << 56) == Both{closed, closed});
+    CHECK(lint0(ext_int, [](Lapic& lapic) { lapic.svr = 0xFF; }) == Both{closed, closed});
+    CHECK(lint0(ext_int, [](Lapic& lapic) { lapic.base_msr &= ~0x800ull; }) == Both{closed, closed});
+    // Open already, in whatever mode: the guest's own doing.
+    CHECK(lint0(ext_int, [](Lapic& lapic) { lapic.lvt[3] = 0x30; }) == Both{0x30, 0x30});
 }
 
 }  // namespace vmferry

@@ -130,6 +130,21 @@ TEST_CASE("an APIC that the guest has moved") {
     CHECK(refuses(io, "apic-base"));
 }
 
+TEST_CASE("interrupts of the 8259s as hvmloader has them: through pin 0 of the I/O APIC") {
+    Crossing guest;
+    guest.record<hvm_hw_vioapic>().redirtbl[0].bits = 0x700;
+    set_register(guest.record<hvm_hw_lapic_regs>(0), 0x350, 0x10700);
+    guest.record<hvm_hw_vpic>(0).int_output = 1;
+    const auto image = guest.good();
+    CHECK(value(image.tree, "apic", "lvt|3", 0) == 0x700);
+    CHECK((value(image.tree, "cpu_common", "interrupt_request", 0) & 2) == 2);
+    CHECK(guest.reported(Verdict::adapted, "8259s"));
+    guest = Crossing();
+    guest.record<hvm_hw_vioapic>().redirtbl[0].bits = 0x10700;
+    CHECK(value(guest.good().tree, "apic", "lvt|3", 0) == 0x10700);
+    CHECK_FALSE(guest.reported(Verdict::adapted, "8259s"));
+}
+
 TEST_CASE("pending events of a CPU record") {
     // SDM vol. 3, VM-entry interruption information: vector, type in bits 8–10, error code valid, valid.
     const auto with_event = [](std::uint32_t event, Accel accel) {

@@ -5,6 +5,8 @@
 //     page_path send    --connect A --mib N        a generated stream
 //     page_path receive --listen B                 reads and throws away; prints what came, and how fast
 //     page_path generate --mib N                   the stream on standard output
+//
+// With --to xen all of it is the other way: QEMU bytes in, Xen bytes out.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -21,6 +23,7 @@
 
 #include "proxy/convert.hpp"
 #include "tools/bench/page_path_run.hpp"
+#include "tools/bench/page_path_to_xen.hpp"
 #include "tools/bench/xen_stream_frame.hpp"
 #include "tools/bench/xen_stream_generator.hpp"
 
@@ -89,15 +92,52 @@ Result<void> run_memory(const GuestLayout& layout) {
     return {};
 }
 
-Result<void> run_relay(std::uint16_t listen, std::uint16_t connect, const GuestLayout& layout,
+QemuGuestLayout to_xen(const GuestLayout& layout) {
+    QemuGuestLayout result;
+    result.ram_bytes = layout.ram_bytes;
+    result.vram_bytes = layout.vram_bytes;
+    result.used_of_eight = layout.used_of_eight;
+    result.rounds = layout.passes;
+    return result;
+}
+
+Result<void> run_memory_to_xen(const QemuGuestLayout& layout) {
+    const auto start = Clock::now();
+    VMFERRY_ASSIGN(const auto counters, carry_generated_guest_to_xen(layout));
+    fmt::print(
+        "guest_mib={} rounds={} bytes_in={} bytes_out={} pages={} zero={} held={} seconds={:.2f} "
+        "peak_kib={}\n",
+        layout.ram_bytes >> 20, counters.passes, counters.bytes_in, counters.bytes_out, counters.pages,
+        counters.zero_pages, counters.held_pages, seconds_since(start), peak_resident_kib());
+    return {};
+}
+
+Result<CrossingCounters> relay_to_xen(int in, int out, const QemuGuestLayout& layout, std::size_t read_size) {
+    AuditReport audit;
+    ToXenRun run{.plan = [&](const QemuSource&) { return Result<XenPlan>(xen_plan_for(layout)); },
+                 .translate = bare_translator(),
+                 .read_size = read_size};
+    return carry_to_xen(source_from_fd(in), sink_to_fd(out), run, audit);
+}
+
+Result<void> run_relay(std::uint16_t listen, std::uint16_t connect, const GuestLayout& layout, bool xen,
                        std::size_t read_size) {
     VMFERRY_ASSIGN(const int in, accept_one(listen));
     VMFERRY_ASSIGN(const int out, connect_to(connect));
-    VMFERRY_ASSIGN(const auto counters, carry_pages(source_from_fd(in), sink_to_fd(out), layout, read_size));
+    VMFERRY_ASSIGN(const auto counters,
+                   xen ? relay_to_xen(in, out, to_xen(layout), read_size)
+                       : carry_pages(source_from_fd(in), sink_to_fd(out), layout, read_size));
     fmt::print(stderr, "relayed {} pages ({} zero), {} bytes in, {} out, peak {} KiB\n", counters.pages,
                counters.zero_pages, counters.bytes_in, counters.bytes_out, peak_resident_kib());
     ::close(out);
     ::close(in);
+    return {};
+}
+
+Result<void> run_generate_for_xen(int fd, const QemuGuestLayout& layout) {
+    QemuStreamGenerator generator(layout);
+    for (auto piece = generator.next(); !piece.empty(); piece = generator.next())
+        VMFERRY_TRY(write_all(fd, piece));
     return {};
 }
 
@@ -129,6 +169,7 @@ int run(int argc, char** argv) {
     std::uint64_t gib = 0, mib = 2048;
     std::uint16_t listen = 0, connect = 0;
     std::size_t read_size = 1u << 20;
+    std::string to = "qemu";
 
     CLI::App app("the page path by itself");
     app.require_subcommand(1);
@@ -138,6 +179,7 @@ int run(int argc, char** argv) {
         command->add_option("--used", layout.used_of_eight, "of eight pages so many are not zero")
             ->check(CLI::Range(0, 8));
         command->add_option("--passes", layout.passes);
+        command->add_option("--to", to, "the destination")->check(CLI::IsMember({"qemu", "xen"}));
         return command;
     };
     auto* memory = guest(app.add_subcommand("memory"));
@@ -155,12 +197,16 @@ int run(int argc, char** argv) {
     std::ignore = std::signal(SIGPIPE, SIG_IGN);
     layout.ram_bytes = gib > 0 ? gib << 30 : mib << 20;
     const auto act = [&]() -> Result<void> {
-        if (*memory) return run_memory(layout);
-        if (*relaying) return run_relay(listen, connect, layout, read_size);
+        const bool xen = to == "xen";
+        const auto generate = [&](int fd) {
+            return xen ? run_generate_for_xen(fd, to_xen(layout)) : run_generate(fd, layout);
+        };
+        if (*memory) return xen ? run_memory_to_xen(to_xen(layout)) : run_memory(layout);
+        if (*relaying) return run_relay(listen, connect, layout, xen, read_size);
         if (*receiving) return run_receive(listen);
-        if (*generating) return run_generate(STDOUT_FILENO, layout);
+        if (*generating) return generate(STDOUT_FILENO);
         VMFERRY_ASSIGN(const int fd, connect_to(connect));
-        VMFERRY_TRY(run_generate(fd, layout));
+        VMFERRY_TRY(generate(fd));
         ::close(fd);
         return {};
     };

@@ -16,6 +16,8 @@ namespace vmferry::bench {
 /// Generator → Crossing → StreamChecker within this process. Error: a page is lost or framed wrongly.
 [[nodiscard]] Result<CrossingCounters> carry_generated_guest(const GuestLayout& layout);
 
+/// From here on peak_resident_kib() counts anew.
+void forget_peak_resident();
 /// Peak resident memory of this process so far (VmHWM), in KiB.
 [[nodiscard]] unsigned long peak_resident_kib();
 

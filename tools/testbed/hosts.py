@@ -26,8 +26,8 @@ class Host:
 
 def xen(release, suite):
     return Host(f"xen-{release}", suite,
-                (*COMMON, f"xen-utils-{release}", "xen-utils-common", f"xen-hypervisor-{release}-amd64", "qemu-system-xen"),
-                release)
+                (*COMMON, f"xen-utils-{release}", "xen-utils-common", f"xen-hypervisor-{release}-amd64", "qemu-system-xen",
+                 "ipxe"), release)
 
 
 def kvm(qemu, suite):

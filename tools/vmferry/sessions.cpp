@@ -28,6 +28,7 @@ struct Options {
 Json to_json(const SessionRecord& record) {
     return {{"session", record.id},
             {"state", record.state},
+            {"direction", direction_name(record.direction)},
             {"name", record.name},
             {"uuid", record.uuid},
             {"started", record.started},
@@ -44,12 +45,20 @@ Json to_json(const SessionRecord& record) {
 }
 
 void print(const SessionRecord& record) {
-    fmt::print("{}  {}  {}{}\n", record.id, printable(record.name), record.state,
+    const bool to_xen = record.direction == Direction::to_xen;
+    fmt::print("{}  {}  {}, {}{}\n", record.id, printable(record.name), direction_name(record.direction),
+               record.state,
                record.driven ? fmt::format(" (vmferry {} works on it)", record.vmferry_pid) : "");
-    fmt::print("    since {}; QEMU {} {}{}; QMP {}\n", record.started, record.qemu_pid,
-               record.qemu_alive ? "is there" : "has ended", record.paused ? ", paused as asked" : "",
-               record.qmp_socket);
-    if (record.permission) fmt::print("    the source's permission was read: the guest belongs here\n");
+    if (to_xen && record.qmp_socket.empty())
+        fmt::print("    since {}; the source's QMP is not known\n", record.started);
+    else
+        fmt::print("    since {}; {} {} {}{}; QMP {}\n", record.started,
+                   to_xen ? "the source's QEMU" : "QEMU", record.qemu_pid,
+                   record.qemu_alive ? "is there" : "has ended", record.paused ? ", paused as asked" : "",
+                   record.qmp_socket);
+    if (record.permission)
+        fmt::print("    {}\n", to_xen ? "xl may have its permission: the guest may run in Xen"
+                                      : "the source's permission was read: the guest belongs here");
     if (!record.note.empty()) fmt::print("    {}\n", printable(record.note));
     fmt::print("    {}\n", record.directory);
 }

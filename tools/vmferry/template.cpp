@@ -1,9 +1,7 @@
 // `vmferry template -o OUT -- QEMU ARGS…`: the migration stream of a QEMU that has never run, for --template.
-#include <cerrno>
-#include <fstream>
+// `vmferry template --xen FILE -o OUT`: a recorded Xen stream without its pages, for --xen-template.
 #include <memory>
 #include <string>
-#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -11,6 +9,7 @@
 #include "parsers/qemu/snapshot.hpp"
 #include "proxy/loop.hpp"
 #include "proxy/twin.hpp"
+#include "proxy/xen_template.hpp"
 #include "tools/vmferry/command.hpp"
 #include "tools/vmferry/progress.hpp"
 #include "tools/vmferry/report.hpp"
@@ -22,6 +21,7 @@ namespace {
 
 struct Options {
     std::string out;
+    std::string xen;  ///< recorded Xen stream; empty: a QEMU is run
     bool json = false;
 };
 
@@ -41,15 +41,39 @@ Result<Written> write_template(const std::string& out, const std::vector<std::st
     written.bytes = twin.stream.size();
     VMFERRY_ASSIGN(written.snapshot, qemu::read_snapshot(twin.stream));  // what cannot be read is no template
 
-    std::ofstream file(out, std::ios::binary | std::ios::trunc);
-    file.write(reinterpret_cast<const char*>(twin.stream.data()),
-               static_cast<std::streamsize>(twin.stream.size()));
-    file.close();
-    if (!file) return environment_error(out, "writing", std::generic_category().message(errno));
+    VMFERRY_TRY(write_stream_file(out, twin.stream));
     return written;
 }
 
+ExitCode run_xen(const Options& given) {
+    auto report = document("template");
+    const auto result = [&]() -> Result<StrippedStream> {
+        VMFERRY_ASSIGN(auto stripped, strip_pages(given.xen));
+        VMFERRY_TRY(write_stream_file(given.out, stripped.bytes));
+        return stripped;
+    }();
+    if (given.json) {
+        if (result) {
+            report["xen"] = fmt::format("{}.{}", result->contents.xen_major, result->contents.xen_minor);
+            report["sections"] = result->contents.device_model.sections.size();
+            report["bytes"] = result->bytes.size();
+        } else {
+            set_error(report, result.error());
+        }
+        print_json(report, true);
+    } else if (result) {
+        fmt::print("{}: Xen {}.{}, {} CPUID leaves, {} sections of its device model, {}\n", given.out,
+                   result->contents.xen_major, result->contents.xen_minor, result->contents.cpuid.size(),
+                   result->contents.device_model.sections.size(), size_text(result->bytes.size()));
+    }
+    return result ? ExitCode::done : fail(result.error());
+}
+
 ExitCode run(const Options& given, const std::vector<std::string>& words) {
+    if (!given.xen.empty()) {
+        if (words.empty()) return run_xen(given);
+        return fail(usage_error("template", "--xen and a QEMU", "one of them"));
+    }
     auto report = document("template");
     const auto result = write_template(given.out, words);
     if (given.json) {
@@ -72,11 +96,18 @@ ExitCode run(const Options& given, const std::vector<std::string>& words) {
 }  // namespace
 
 void add_template(CLI::App& app, Invocation& invocation) {
-    auto* command = app.add_subcommand(
-        "template",
-        "Write the template of a destination: the stream of a twin that has never run, for --template");
+    auto* command = app.add_subcommand("template",
+                                       "Write the template of a destination: the stream of a QEMU twin that "
+                                       "has never run, for --template, or what "
+                                       "a Xen host saved, for --xen-template");
     auto options = std::make_shared<Options>();
     command->add_option("-o,--output", options->out, "file to write")->required();
+    command
+        ->add_option(
+            "--xen", options->xen,
+            "what `xl save` wrote on the destination for a paused domain with the wanted configuration; "
+            "its pages are left out")
+        ->type_name("FILE");
     command->add_flag("--json", options->json, "print JSON");
     command->footer(
         "Behind \"--\" stand the QEMU binary and its arguments. The twin gets the same machine; its disks "

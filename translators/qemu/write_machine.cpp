@@ -89,11 +89,19 @@ Result<void> edit_config(Section& section, std::string_view path, auto&& edit) {
 
 /// 82441FX, PAM registers: two nibbles each, bit 0 read enable, bit 1 write enable; 0x59's low nibble is
 /// reserved. Xen has plain RAM from 0xC0000 to 0xFFFFF, whatever its device model's copy of the registers
-/// says.
-Result<void> write_host_bridge(Section& section) {
-    return edit_config(section, "parent_obj|config[0]", [](Buffer& config) {
-        config[0x59] = std::byte{0x30};
-        for (std::size_t at = 0x5A; at <= 0x5F; ++at) config[at] = std::byte{0x33};
+/// says. What SeaBIOS had shadowed in RAM keeps its setting, with its write protection.
+Result<void> write_host_bridge(Section& section, Firmware firmware) {
+    return edit_config(section, "parent_obj|config[0]", [firmware](Buffer& config) {
+        for (std::size_t at = 0x59; at <= 0x5F; ++at)
+            for (const unsigned nibble : {0u, 4u}) {
+                constexpr std::uint8_t ram = 3, reads = 1;
+                if (at == 0x59 && nibble == 0) continue;
+                auto value = std::to_integer<unsigned>(config[at]);
+                if (firmware == Firmware::seabios_on_qemu && (value >> nibble & reads)) continue;
+                value = (value & ~(15u << nibble)) | unsigned{ram} << nibble;
+                config[at] = static_cast<std::byte>(value);
+            }
+        if (firmware == Firmware::hvmloader) config[0x59] = std::byte{0x30};
     });
 }
 
@@ -161,7 +169,7 @@ Result<void> write_machine(const Machine& machine, const Plan& plan, const Conte
         if (row.write && (machine.firmware == Firmware::hvmloader || row.field.starts_with("pm.timer")))
             VMFERRY_TRY(row.write(row, context, machine.pm, *power));
     VMFERRY_ASSIGN(auto* bridge, wanted_pci(tree, "I440FX"));
-    VMFERRY_TRY(write_host_bridge(*bridge));
+    VMFERRY_TRY(write_host_bridge(*bridge, machine.firmware));
     VMFERRY_ASSIGN(auto* piix3, wanted_pci(tree, "PIIX3"));
     VMFERRY_TRY(write_rows(piix3_table(), context, machine.wires, *piix3));
     VMFERRY_ASSIGN(auto* bus, wanted(tree, "PCIBUS"));

@@ -1,0 +1,198 @@
+#include "proxy/source_qemu.hpp"
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "proxy/qmp_call.hpp"
+
+namespace vmferry {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::uint16_t return_shut = 1;  ///< return path message: the destination is done; be32 0 = loaded
+
+/// pidfd of a process that is a QEMU; empty if it is something else (a tunnel of ssh, a supervisor that
+/// listens in QEMU's place): its end would say nothing about QEMU.
+Descriptor open_qemu_process(pid_t pid) {
+    if (pid <= 0) return {};
+    Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    std::error_code error;
+    const auto program =
+        std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), error).filename().string();
+    if (error || (program.find("qemu") == std::string::npos && program.find("kvm") == std::string::npos))
+        return {};
+    return process;
+}
+
+Error source_error(std::string doing, std::string found, std::string expected = {}) {
+    return {ErrorKind::environment, "source", std::move(doing), {}, 0, std::move(found), std::move(expected)};
+}
+
+}  // namespace
+
+// ---- QMP ----
+
+Result<void> SourceQemu::connect_qmp(const std::string& socket) {
+    qmp_socket_ = socket;
+    qmp_ = std::make_unique<QmpClient>(loop_.uv(), "source");
+    VMFERRY_TRY(qmp_connect(loop_, *qmp_, socket, limits_.qmp_answers));
+    pid_ = qmp_->peer_pid();
+    process_ = open_qemu_process(pid_);
+    VMFERRY_ASSIGN(const json migration, ask("query-migrate"));
+    VMFERRY_ASSIGN(const json status, ask("query-status"));
+    const auto phase = migration.value("status", "none");
+    if (phase == "none" || phase == "failed" || phase == "cancelled" || phase == "cancelling") {
+        auto error = source_error("asking " + socket, "its migration is " + phase, "active");
+        error.hint = "is this the QMP socket of the QEMU that migrates to this listener?";
+        return std::unexpected(std::move(error));
+    }
+    const auto state = status.value("status", "");
+    was_running_ = state == "running" || state == "finish-migrate" || state == "postmigrate";
+    return {};
+}
+
+Result<json> SourceQemu::ask(std::string_view command) {
+    if (!qmp_ || !qmp_->ready()) {
+        qmp_ = std::make_unique<QmpClient>(loop_.uv(), "source");
+        VMFERRY_TRY(qmp_connect(loop_, *qmp_, qmp_socket_, std::chrono::milliseconds(500)));
+    }
+    return qmp_call(loop_, *qmp_, command, nullptr, limits_.qmp_answers);
+}
+
+bool SourceQemu::certainly_ended() const {
+    pollfd end{process_.get(), POLLIN, 0};
+    return process_.valid() && poll(&end, 1, 0) == 1;
+}
+
+void SourceQemu::pause_a_moment() {
+    (void)loop_.wait({"source", "a moment", std::chrono::milliseconds(20)}, [] { return false; });
+}
+
+// ---- the connection ----
+
+Result<std::size_t> SourceQemu::read(std::span<std::byte> space) {
+    auto count = channel_.read_some(space, {"source", "its stream", limits_.source_silent,
+                                            [this] { return fmt::format("{} bytes", received_); }});
+    if (count) received_ += *count;
+    return count;
+}
+
+Result<void> SourceQemu::reply(Bytes bytes) {
+    return channel_.write_all(bytes, {"source", "it to take a reply", limits_.source_takes});
+}
+
+void SourceQemu::close() {
+    channel_.close();
+    qmp_.reset();
+}
+
+// ---- the end of its migration ----
+
+SourceQemu::CompletionRead SourceQemu::complete() {
+    // From its last word on QEMU stands still until this is decided: no request to end makes that shorter.
+    const Loop::Shield shield(loop_);
+    if (return_path_) {
+        std::array<std::byte, 16> space{};
+        const auto early = channel_.read_now(space);
+        if (early && !*early) {
+            Buffer shut;
+            append_be<std::uint16_t>(shut, return_shut);
+            append_be<std::uint16_t>(shut, 4);
+            append_be<std::uint32_t>(shut, 0);
+            // A part of it that has left is as good as all: what QEMU made of it is asked in any case.
+            told_ = true;
+            (void)reply(shut);
+        } else if (qmp_socket_.empty()) {
+            return {Completion::unknown,
+                    source_error("handing over", "it has closed its connection while it should wait",
+                                 "a source that waits for the end of the load")};
+        }
+    }
+    return qmp_socket_.empty() ? await_closed() : await_completed();
+}
+
+SourceQemu::CompletionRead SourceQemu::await_completed() {
+    const auto deadline = Clock::now() + limits_.source_confirms;
+    std::string last;
+    for (;;) {
+        const auto migration = ask("query-migrate");
+        const auto status = migration ? ask("query-status") : migration;
+        if (status) {
+            const auto phase = migration->value("status", ""), state = status->value("status", "");
+            last = fmt::format("migration {}, machine {}", phase, state);
+            if (const auto why = migration->value("error-desc", ""); !why.empty()) last += ": " + why;
+            if (phase == "completed" && state == "postmigrate") return {Completion::confirmed, {}};
+            if (phase == "failed" || phase == "cancelled" || status->value("running", false))
+                return {Completion::has_guest, source_error("handing over", last, "completed, postmigrate")};
+        } else {
+            last = status.error().text();
+            if (certainly_ended())
+                return {Completion::ended, source_error("handing over", "its process has ended")};
+        }
+        if (Clock::now() >= deadline)
+            return {Completion::unknown, source_error("handing over", last, "completed, postmigrate")};
+        pause_a_moment();
+    }
+}
+
+SourceQemu::CompletionRead SourceQemu::await_closed() {
+    std::array<std::byte, 16> space{};
+    const auto count =
+        channel_.read_some(space, {"source", "the end of its connection", limits_.source_confirms});
+    if (!count) return {Completion::unknown, count.error()};
+    if (*count != 0)
+        return {Completion::unknown, source_error("handing over", "bytes behind the end of the stream")};
+    return {Completion::assumed, {}};
+}
+
+Result<std::string> SourceQemu::resume() {
+    const Loop::Shield shield(loop_);
+    channel_.close();
+    if (qmp_socket_.empty()) {
+        if (return_path_ ? !told_ : !whole_)
+            return std::string("the source runs on by itself (it cannot be asked: there is no QMP)");
+        auto error = source_error("running the guest again",
+                                  "it is stopped (postmigrate), and there is no QMP", "running");
+        error.hint = "type `cont` in the source's monitor";
+        return std::unexpected(std::move(error));
+    }
+    const auto deadline = Clock::now() + limits_.source_runs_again;
+    std::string last;
+    for (;;) {
+        const auto migration = ask("query-migrate");
+        const auto status = migration ? ask("query-status") : migration;
+        if (status) {
+            const auto state = status->value("status", "");
+            const auto phase = migration->value("status", "");
+            const bool over = phase == "failed" || phase == "cancelled" || phase == "completed";
+            if (status->value("running", false) && (over || Clock::now() >= deadline))
+                return std::string("the source runs");
+            if ((over && state == "paused") || (state == "postmigrate" && !was_running_))
+                return std::string("the source is paused, as it was before");
+            last = "it is " + state;
+            if (state == "postmigrate")
+                if (const auto answer = ask("cont"); !answer) last += ", and cont: " + answer.error().found;
+        } else {
+            last = status.error().text();
+            if (certainly_ended()) {
+                last = "its process has ended";
+                break;
+            }
+        }
+        if (Clock::now() >= deadline) break;
+        pause_a_moment();
+    }
+    auto error = source_error("running the guest again", last, "running");
+    error.hint = "type `cont` in the source's monitor";
+    return std::unexpected(std::move(error));
+}
+
+}  // namespace vmferry

@@ -1,0 +1,202 @@
+"""One crossing into a Xen host: a guest under QEMU, `vmferry serve` beside it, a stock `xl migrate-receive`, the wire
+between, and looks at both ends.
+
+    with crossing_to_xen(name, xen, guest) as c:
+        c.serve(...)
+        c.migrate()
+        c.report()
+        c.runs_only_in_xen()      or c.runs_only_in_qemu()
+"""
+import contextlib
+import json
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+
+import evidence
+import qemu_source
+import ticks
+from replay import VMFERRY, wait_for
+from wire import Wire
+from xen_host import STATE
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECEIVE_LOG = f"{STATE}/receive.xl"
+SETTINGS = ("tsc_mode=never",)  # what a nested Xen host needs, see docs/testbed.md
+# The MAC that QEMU's user network gives its gateway 192.168.77.1: on one network segment it would not change either.
+GATEWAY_MAC = "52:55:c0:a8:4d:01"
+
+
+class Server:
+    """`vmferry serve --qemu-listen` and the lines that it prints; stderr goes to `folder`/serve.log."""
+
+    def __init__(self, folder, *options):
+        self.state = folder / "state"
+        with open(folder / "serve.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [VMFERRY, "serve", "--qemu-listen", "tcp:127.0.0.1:0", "--state-dir", self.state, "--json", *map(str, options)],
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        self.lines = []
+        first = self.process.stdout.readline()
+        if not first:
+            raise ticks.Failed(f"vmferry serve does not start: {(folder / 'serve.log').read_text()}")
+        self.port = json.loads(first)["port"]
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+
+    def ends(self):
+        return [line for line in self.lines if line.get("event") == "over"]
+
+    def sessions(self):
+        done = subprocess.run([VMFERRY, "sessions", "--json", "--state-dir", self.state], stdout=subprocess.PIPE, check=True)
+        return json.loads(done.stdout)["sessions"]
+
+    def resolve(self, session, what):
+        return subprocess.run([VMFERRY, "resolve", session, what, "--state-dir", self.state], capture_output=True, text=True)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+        self.reader.join(timeout=5)
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def crossing_to_xen(name, xen, guest, kernel, initrd, source=None):
+    """`source`: a qemu_source.Source that is there already; else one is started and waited for."""
+    one = None
+
+    def collect(folder):
+        one.xen_evidence(folder)
+
+    with evidence.collected(name, collect) as folder:
+        with contextlib.ExitStack() as closing:
+            (folder / "source").mkdir()
+            qemu = source or closing.enter_context(qemu_source.source(folder / "source", guest, kernel, initrd))
+            one = CrossingToXen(xen, guest, qemu, folder, closing)
+            qemu.started()
+            yield one
+
+
+class CrossingToXen:
+    def __init__(self, xen, guest, source, folder, closing):
+        self.xen, self.guest, self.source, self.folder, self.closing = xen, guest, source, folder, closing
+        self.server = self.wire = None
+        self.log, self.disk = f"{STATE}/{guest.name}.log", f"{STATE}/{guest.name}.disk"
+
+    def serve(self, *options, points=(), receive="xl migrate-receive", mapped=True):
+        """`vmferry serve` towards a stock xl in the host. `points`: on the wire between the two."""
+        self.xen.run(f"pkill -f '^socat TCP-LISTEN'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
+                     f"rm -f {self.disk}; truncate -s 16M {self.disk}")
+        self.xen.machine.start(f"socat TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
+        self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
+        release = self.xen.machine.host.name.removeprefix("xen-")
+        arguments = ["--xl-command", f"tcp:127.0.0.1:{self.wire.port}", "--source-qmp", self.source.source_qmp,
+                     "--xen-template", ROOT / f"captures/templates/xen-{release}.xl.zst", "--serial", f"file:{self.log}"]
+        for setting in SETTINGS:
+            arguments += ["--set", setting]
+        if mapped and self.guest.disk:
+            arguments += ["--disk", f"{'hda' if self.guest.disk == 'ide-hd' else 'disk0'}={self.disk},format=raw"]
+        if mapped and self.guest.nic:
+            arguments += ["--nic", f"{'0' if 'virtio' not in self.guest.nic else 'nic0'}=bridge=xenbr0"]
+        self.server = self.closing.enter_context(contextlib.closing(Server(self.folder, *arguments, *options)))
+
+    def migrate(self, return_path=True):
+        self.last = self.source.last_tick()
+        self.source.migrate(self.server.port, return_path)
+
+    def report(self, timeout=300):
+        """How vmferry's session ended."""
+        wait_for(self.server.ends, timeout, "the session's report")
+        return self.server.ends()[-1]
+
+    def printed(self):
+        return self.xen.run(f"cat {self.log} 2>/dev/null").text.replace("\r", "")
+
+    # -- who runs
+
+    def runs_only_in_xen(self, count=8, timeout=60):
+        """The source is stopped for good, and the guest's next words come from Xen. Returns what it showed, in words."""
+        last = self.source.last_tick()
+        judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk),
+                            bool(self.guest.nic), last.up)
+        with contextlib.closing(HostConsole(self.xen, self.log, self.folder / "xen-console")) as copy:
+            console = ticks.Console(copy.path, judge)
+            try:
+                # What has come already was not seen coming: the clocks are judged from the next tick on.
+                console.follow(2, timeout)
+                console.follow(1, timeout)
+                since = len(judge.ticks) - 1
+                console.follow(count, timeout)
+                judge.verdict(count, since)
+            finally:
+                console.close()
+        if not self.source.is_paused() or self.source.last_tick().number != last.number:
+            raise ticks.Failed("the guest has run at the source again")
+        if list(self.xen.domains()) != [self.guest.name]:
+            raise ticks.Failed(f"domains under Xen: {self.xen.domains()}, where {self.guest.name} should be alone")
+        if complaint := self.complaints():
+            raise ticks.Failed(f"Xen complains: {complaint}")
+        host, up, _ = judge.pace(since)
+        return f"tick {last.number} → {judge.ticks[0].number} … {judge.ticks[-1].number}, clock × {up / host:.2f}"
+
+    def complaints(self):
+        """What Xen says of a guest that does what no processor lets it do."""
+        text = self.xen.run("xl dmesg").text
+        return re.findall(r"^.*(?:Unexpected|domain_crash|Insn mismatch|Bad register).*$", text, re.MULTILINE)[:3]
+
+    def runs_only_in_qemu(self):
+        """The guest goes on at the source, and Xen has nothing of it."""
+        self.source.goes_on()
+        wait_for(lambda: not self.xen.domains(), 120, "the end of the domain under Xen")
+        if printed := self.printed():
+            raise ticks.Failed(f"the guest has run under Xen: {printed[:200]!r}")
+
+    def destroy(self):
+        for name in self.xen.domains():
+            self.xen.run(f"xl destroy {name}")
+
+    def xen_evidence(self, folder):
+        if self.server:
+            (folder / "serve.json").write_text("\n".join(map(str, self.server.lines)))
+        for command, name in ((f"cat {self.log}", "guest-console"), ("xl list -v", "xl-list"), ("xl dmesg", "xl-dmesg"),
+                              (f"cat {RECEIVE_LOG}", "xl-receive"), ("tail -n 200 /var/log/xen/*", "xen-logs")):
+            try:
+                (folder / f"xen-{name}").write_bytes(self.xen.run(command, timeout=60).output)
+            except (OSError, RuntimeError) as error:
+                (folder / f"xen-{name}").write_text(f"{error}\n")
+
+
+class HostConsole:
+    """A local copy, which grows, of a file in a host."""
+
+    def __init__(self, xen, remote, path):
+        self.xen, self.remote, self.path = xen, remote, path
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._copy, daemon=True)
+        self.thread.start()
+
+    def _copy(self):
+        seen = 0
+        with open(self.path, "wb") as copy:
+            while not self.stop.wait(0.1):
+                try:
+                    more = self.xen.run(f"tail -c +{seen + 1} {self.remote} 2>/dev/null", timeout=60).output
+                except (OSError, RuntimeError):
+                    continue  # a slow host; the next look gets it
+                copy.write(more)
+                copy.flush()
+                seen += len(more)
+
+    def close(self):
+        self.stop.set()
+        self.thread.join(timeout=60)

@@ -1,0 +1,133 @@
+"""A guest under a stock QEMU on this machine: a source for a migration to Xen.
+
+    with source(folder, guest, kernel, initrd) as qemu:
+        qemu.started()
+        qemu.migrate(port)
+"""
+import contextlib
+import dataclasses
+import pathlib
+import subprocess
+import time
+
+import linux_guest
+import ticks
+from captures import NETDEV
+from qmp import Qmp
+
+MAC = "00:16:3e:11:22:44"
+# What Debian's kernel can do without, and a nested Xen host does not offer: a guest that crosses must not have seen it.
+CPU = "max,-svm,-smap,-smep,-la57,-pku,-pks,-mpx,-rdpid,-monitor,-vme,-pcommit,-wbnoinvd,-xsave"
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """The ticking Linux guest with these devices. `disk`, `nic`: QEMU's models, or empty."""
+    name: str = "q1"
+    vcpus: int = 1
+    memory_mib: int = 112
+    vga: str = "cirrus-vga"
+    disk: str = "ide-hd"
+    nic: str = "e1000"
+    machine: str = "pc,hpet=off"
+
+    def devices(self, disk_image):
+        """Placed as libxl would place them; what it does not know comes behind."""
+        arguments = []
+        if self.vga:
+            arguments += ["-device", f"{self.vga},addr=2,vgamem_mb={16 if self.vga == 'VGA' else 8}"]
+        if self.nic:
+            arguments += ["-netdev", f"{NETDEV},id=n0", "-device",
+                          f"{self.nic},id=nic0,netdev=n0,mac={MAC},addr={5 if 'virtio' in self.nic else 3}"]
+        if self.disk:
+            arguments += ["-drive", f"file={disk_image},format=raw,if=none,id=d0", "-device",
+                          f"{self.disk},id=disk0,drive=d0" + (",addr=6" if "virtio" in self.disk else ",bus=ide.0,unit=0")]
+        return arguments
+
+
+class Source:
+    def __init__(self, folder, guest, kernel, initrd):
+        self.folder, self.guest = pathlib.Path(folder), guest
+        self.console, self.qmp_socket = self.folder / "console", self.folder / "qmp-test"
+        self.source_qmp = self.folder / "qmp"  # for vmferry: a socket serves one client at a time
+        disk = self.folder / "disk"
+        with open(disk, "wb") as image:
+            image.truncate(16 << 20)
+        with open(self.folder / "qemu.log", "wb") as log:
+            self.process = subprocess.Popen(
+                ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", guest.machine, "-cpu", CPU, "-smp", str(guest.vcpus),
+                 "-m", str(guest.memory_mib), "-nodefaults", "-no-user-config", "-name", guest.name, "-kernel", kernel,
+                 "-initrd", initrd, "-append", linux_guest.COMMAND_LINE, *guest.devices(disk), "-serial", f"file:{self.console}",
+                 "-display", "none", "-qmp", f"unix:{self.qmp_socket},server=on,wait=off",
+                 "-qmp", f"unix:{self.source_qmp},server=on,wait=off"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.qmp = Qmp(self.qmp_socket)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def last_tick(self):
+        text = self.console.read_text("latin-1") if self.console.exists() else ""
+        whole = text[:text.rfind("\n") + 1].replace("\r", "")
+        found = [match for line in whole.splitlines() if (match := ticks.TICK.search(line))]
+        return ticks.Tick(found[-1], time.monotonic()) if found else None
+
+    def wait_tick(self, number, timeout=240):
+        deadline = time.monotonic() + timeout
+        while not (tick := self.last_tick()) or tick.number < number:
+            if not self.alive():
+                raise ticks.Failed(f"QEMU ended with {self.process.returncode}: {(self.folder / 'qemu.log').read_text()[-500:]}")
+            if time.monotonic() > deadline:
+                raise ticks.Failed(f"no tick {number} within {timeout} s; the last was {tick.number if tick else 'none'}")
+            time.sleep(0.3)
+        return tick
+
+    def started(self):
+        return self.wait_tick(3)
+
+    def goes_on(self, more=2, timeout=60):
+        """Shows that the guest runs here now, as it was."""
+        before = self.last_tick()
+        if (status := self.qmp("query-status")["status"]) != "running":
+            raise ticks.Failed(f"the source is {status}")
+        after = self.wait_tick(before.number + more, timeout)
+        if (after.sum, after.disk_hash) != (before.sum, before.disk_hash):
+            raise ticks.Failed(f"after tick {before.number}: sum {after.sum}, disk {after.disk_hash}; they were "
+                               f"{before.sum}, {before.disk_hash}")
+
+    def migrate(self, port, return_path=True):
+        """`migrate tcp:` as an operator types it, with enough bandwidth that it comes to an end."""
+        self.qmp("migrate-set-capabilities", capabilities=[{"capability": "return-path", "state": return_path},
+                                                           {"capability": "events", "state": True}])
+        self.qmp("migrate-set-parameters", **{"max-bandwidth": 0, "downtime-limit": 2000})
+        self.qmp("migrate", uri=f"tcp:127.0.0.1:{port}")
+
+    def migration_status(self):
+        return self.qmp("query-migrate").get("status")
+
+    def wait_migration(self, wanted, timeout=240):
+        deadline = time.monotonic() + timeout
+        while (status := self.migration_status()) not in wanted:
+            if time.monotonic() > deadline:
+                raise ticks.Failed(f"the migration is {status}, waited {timeout} s for {wanted}")
+            time.sleep(0.2)
+        return status
+
+    def is_paused(self):
+        """Stopped for good, as far as this side can tell: it runs only when somebody says `cont`."""
+        return self.qmp("query-status")["status"] in ("postmigrate", "paused")
+
+    def close(self):
+        self.qmp.close()
+        if self.alive():
+            self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def source(folder, guest, kernel, initrd):
+    qemu = Source(folder, guest, kernel, initrd)
+    try:
+        yield qemu
+    finally:
+        qemu.close()

@@ -1,0 +1,101 @@
+"""From a real QEMU into a real Xen, whose own `xl migrate-receive` takes the guest; after each scenario both ends are asked
+who runs.
+"""
+import os
+import tempfile
+import unittest
+
+import linux_guest
+import qemu_source
+from crossing_to_xen import crossing_to_xen
+from replay import VMFERRY
+from wire import Point
+from xen_host import XenHost
+
+# Deep in the first round over the pages.
+AMONG_PAGES = 20 << 20
+
+
+class QemuToXen(unittest.TestCase):
+    """One guest runs under QEMU; a scenario that leaves it there is followed by the next one."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.xen = XenHost("xen-4.17", VMFERRY)
+        if not os.environ.get("VMFERRY_KEEP_HOSTS"):
+            cls.addClassCleanup(cls.xen.machine.down)
+        cls.kernel, cls.initrd = linux_guest.build(cls.xen.machine.image)
+        cls.guest = qemu_source.Guest()
+        folder = tempfile.TemporaryDirectory(prefix="vmferry-source-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.source = cls.enterClassContext(qemu_source.source(folder.name, cls.guest, cls.kernel, cls.initrd))
+        cls.source.started()
+
+    def setUp(self):
+        for name in self.xen.domains():
+            self.xen.run(f"xl destroy {name}")
+        # A guest that has crossed is stopped at its source, whole: it can be let run again for the next scenario.
+        if self.source.is_paused():
+            self.source.qmp("cont")
+        self.source.goes_on(1)
+
+    def crossing(self):
+        return crossing_to_xen(self.id().split(".", 1)[1], self.xen, self.guest, self.kernel, self.initrd, self.source)
+
+    def test_live(self):
+        with self.crossing() as c:
+            c.serve()
+            c.migrate()
+            report = c.report()
+            self.assertEqual((report["state"], report["error"]), ("reported", None))
+            self.assertEqual(c.source.migration_status(), "completed")
+            print(c.runs_only_in_xen())
+            c.destroy()
+
+    def test_live_without_return_path(self):
+        with self.crossing() as c:
+            c.serve()
+            c.migrate(return_path=False)
+            report = c.report()
+            self.assertEqual((report["state"], report["error"]), ("reported", None))
+            c.runs_only_in_xen()
+            c.destroy()
+
+    def test_dry_run(self):
+        with self.crossing() as c:
+            c.serve("--dry-run")
+            c.migrate()
+            report = c.report()
+            self.assertEqual((report["state"], report["error"], report["dry_run"]), ("loaded", None, True))
+            c.runs_only_in_qemu()
+
+    def test_refused_by_audit(self):
+        """The domain has no disk for the guest."""
+        with self.crossing() as c:
+            c.serve(mapped=False)
+            c.migrate()
+            self.assertEqual(c.report()["error"]["kind"], "refused")
+            c.runs_only_in_qemu()
+
+    def test_xl_killed_midway(self):
+        with self.crossing() as c:
+            point = Point("up", lambda: self.xen.run("pkill -9 -x xl; pkill -9 -f libxl-save-helper"), offset=AMONG_PAGES)
+            c.serve(points=[point])
+            c.migrate()
+            point.wait(300)
+            self.assertEqual(c.report()["error"]["kind"], "environment")
+            # xl is gone, and what it had begun stays with Xen: paused, never run.
+            c.destroy()
+            c.runs_only_in_qemu()
+
+    def test_proxy_killed_midway(self):
+        with self.crossing() as c:
+            point = Point("up", lambda: c.server.process.kill(), offset=AMONG_PAGES)
+            c.serve(points=[point])
+            c.migrate()
+            point.wait(300)
+            c.runs_only_in_qemu()
+
+
+if __name__ == "__main__":
+    unittest.main()

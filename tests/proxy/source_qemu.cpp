@@ -1,0 +1,193 @@
+// The source's end of its own migration, with the real QEMU: who has the guest, and who says so.
+#include "proxy/source_qemu.hpp"
+
+#include <csignal>
+
+#include <doctest/doctest.h>
+
+#include "parsers/qemu/stream_reader.hpp"
+#include "proxy/input_buffer.hpp"
+#include "tests/error_text.hpp"
+#include "tests/proxy/source_machine.hpp"
+
+using namespace vmferry;
+using namespace vmferry::test;
+using namespace std::chrono_literals;
+using Completion = SourceQemu::Completion;
+
+namespace {
+
+struct Fixture {
+    SourceMachine machine;
+    TestListener listener;
+    Loop loop;
+    TimeLimits limits;
+    std::unique_ptr<Channel> channel;
+    std::unique_ptr<SourceQemu> source;
+
+    void migrate(bool return_path, bool qmp) {
+        machine.migrate(listener.port, return_path);
+        channel = std::make_unique<Channel>(loop, "source", listener.accepted());
+        source = std::make_unique<SourceQemu>(loop, *channel, limits);
+        source->set_return_path(return_path);
+        if (!qmp) return;
+        const auto connected = source->connect_qmp(machine.qmp);
+        REQUIRE_MESSAGE(connected.has_value(), error_text(connected));
+    }
+    /// Takes its whole stream.
+    void take() {
+        qemu::StreamReader reader;
+        InputBuffer input;
+        while (!reader.finished()) {
+            const auto step = reader.next(input.unread());
+            REQUIRE_MESSAGE(step.has_value(), error_text(step));
+            input.consume(step->consumed);
+            if (step->event) continue;
+            const auto count = source->read(input.space(step->need));
+            REQUIRE_MESSAGE(count.has_value(), error_text(count));
+            REQUIRE(*count > 0);
+            input.arrived(*count);
+        }
+        source->set_whole();
+    }
+    void resumes() {
+        const auto resumed = source->resume();
+        REQUIRE_MESSAGE(resumed.has_value(), error_text(resumed));
+        CHECK(*resumed == "the source runs");
+        CHECK(machine.state() == "running");
+    }
+};
+
+TEST_CASE_FIXTURE(Fixture, "with QMP completion is confirmed, and a guest given back runs again") {
+    bool return_path = true;
+    SUBCASE("with a return path it waits for us") {}
+    SUBCASE("without one it does not wait") {
+        return_path = false;
+    }
+    migrate(return_path, true);
+    take();
+    if (return_path) CHECK(machine.state() == "finish-migrate");
+    const auto read = source->complete();
+    CHECK_MESSAGE(read.completion == Completion::confirmed, read.why.text());
+    CHECK(machine.state() == "postmigrate");
+    CHECK(machine.migration() == "completed");
+    resumes();
+}
+
+TEST_CASE_FIXTURE(Fixture, "a connection that ends before all is said: the source runs again") {
+    bool return_path = true, whole = true;
+    SUBCASE("after its last byte, with a return path") {}
+    SUBCASE("after its last byte, without") {
+        return_path = false;
+    }
+    SUBCASE("among the pages, with a return path") {
+        whole = false;
+    }
+    SUBCASE("among the pages, without") {
+        return_path = whole = false;
+    }
+    if (!whole) machine.command("migrate-set-parameters", {{"max-bandwidth", 100'000}});
+    migrate(return_path, true);
+    if (whole) {
+        take();
+    } else {
+        std::array<std::byte, 4096> some{};
+        CHECK(source->read(some));
+    }
+    resumes();
+    CHECK(machine.migration() == (return_path || !whole ? "failed" : "completed"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "without QMP only the end of its connection can be seen") {
+    bool return_path = true;
+    SUBCASE("with a return path") {}
+    SUBCASE("without") {
+        return_path = false;
+    }
+    migrate(return_path, false);
+    take();
+    const auto read = source->complete();
+    CHECK_MESSAGE(read.completion == Completion::assumed, read.why.text());
+    CHECK(machine.becomes("postmigrate"));
+    const auto resumed = source->resume();
+    REQUIRE(!resumed);
+    CHECK(resumed.error().hint == "type `cont` in the source's monitor");
+    CHECK(machine.state() == "postmigrate");
+}
+
+TEST_CASE_FIXTURE(Fixture, "without QMP, before the source was told: it resumes by itself") {
+    migrate(true, false);
+    take();
+    const auto resumed = source->resume();
+    REQUIRE(resumed);
+    CHECK(*resumed == "the source runs on by itself (it cannot be asked: there is no QMP)");
+    CHECK(machine.becomes("running"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a source that cancels after its last byte has the guest") {
+    bool qmp = true;
+    SUBCASE("QMP says so") {}
+    SUBCASE("without QMP nobody knows") {
+        qmp = false;
+    }
+    migrate(true, qmp);
+    take();
+    machine.command("migrate_cancel");
+    CHECK(machine.becomes("running"));
+    const auto read = source->complete();
+    CHECK(read.completion == (qmp ? Completion::has_guest : Completion::unknown));
+    if (qmp)
+        CHECK(read.why.text() ==
+              "source handing over: migration cancelled, machine running, expected completed, postmigrate");
+    else
+        CHECK(read.why.found == "it has closed its connection while it should wait");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a source that has ended after its last byte is known to have ended") {
+    migrate(true, true);
+    take();
+    machine.end();
+    const auto read = source->complete();
+    CHECK(read.completion == Completion::ended);
+    const auto resumed = source->resume();
+    REQUIRE(!resumed);
+    CHECK(resumed.error().found == "its process has ended");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a source that does not answer: nobody knows") {
+    limits.source_confirms = limits.source_runs_again = limits.qmp_answers = 500ms;
+    migrate(true, true);
+    take();
+    kill(machine.pid(), SIGSTOP);
+    CHECK(source->complete().completion == Completion::unknown);
+    CHECK(!source->resume());
+    kill(machine.pid(), SIGCONT);
+    // It has been told, and acts on that.
+    CHECK(machine.becomes("postmigrate"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a guest that was paused is paused again") {
+    machine.command("stop");
+    machine.command("migrate-set-parameters", {{"max-bandwidth", 100'000}});
+    migrate(true, true);
+    CHECK(!source->was_running());
+    machine.command("migrate-set-parameters", {{"max-bandwidth", 1'000'000'000}});
+    take();
+    CHECK(source->complete().completion == Completion::confirmed);
+    const auto resumed = source->resume();
+    REQUIRE(resumed);
+    CHECK(*resumed == "the source is paused, as it was before");
+    CHECK(machine.state() == "postmigrate");
+}
+
+TEST_CASE_FIXTURE(Fixture, "the QMP socket of a QEMU that does not migrate is another one's") {
+    Channel none(loop, "source", Descriptor(dup(listener.socket.get())));
+    SourceQemu other(loop, none, limits);
+    const auto connected = other.connect_qmp(machine.qmp);
+    REQUIRE(!connected);
+    CHECK(connected.error().found == "its migration is none");
+    CHECK(connected.error().hint == "is this the QMP socket of the QEMU that migrates to this listener?");
+    CHECK(!other.connect_qmp("/nowhere"));
+}
+
+}  // namespace

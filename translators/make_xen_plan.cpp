@@ -1,0 +1,196 @@
+// From what the source says, the destination's template and the operator's mapping to the domain:
+//
+//     facts ──────┬─► memory, devices ─► configuration (or the operator's own, checked against the stream)
+//     stream ─────┤
+//     template ───┼─► CPUID and MSR policy, release, TSC
+//     operator ───┘
+#include <algorithm>
+#include <array>
+#include <random>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "translators/guest_name.hpp"
+#include "translators/xen_plan_parts.hpp"
+
+namespace vmferry {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view machine_prefix = "pc-i440fx-";
+constexpr unsigned most_vcpus = 128;  ///< HVM_MAX_VCPUS of Xen's public headers
+constexpr std::uint64_t kib = 1u << 10;
+
+/// For a guest that has none, as libxl wants one.
+std::string random_uuid() {
+    std::random_device random;
+    std::array<std::uint32_t, 4> words{};
+    for (auto& word : words) word = random();
+    const auto byte = [&](std::size_t n) { return (words[n / 4] >> (n % 4 * 8)) & 0xFFU; };
+    std::string text;
+    for (std::size_t n = 0; n < 16; ++n) {
+        auto value = byte(n);
+        if (n == 6) value = (value & 0x0F) | 0x40;  // RFC 4122: version 4, variant 1
+        if (n == 8) value = (value & 0x3F) | 0x80;
+        text += fmt::format("{}{:02x}", n == 4 || n == 6 || n == 8 || n == 10 ? "-" : "", value);
+    }
+    return text;
+}
+
+Result<void> check_machine(const XenPlanInput& in, AuditReport& audit) {
+    const auto& machine = in.source.machine;
+    if (in.facts && in.facts->machine != machine)
+        return xen_plan_usage_error("--source-qmp", "a QEMU with the machine " + in.facts->machine,
+                                    "the QEMU whose stream this is, with " + machine);
+    if (!machine.starts_with(machine_prefix))
+        audit.violated("source-machine", fmt::format("the machine is {}", plain_name(machine)));
+    return {};
+}
+
+// ---- CPUs ----
+
+/// Guests that came from Xen have a CPU for each even APIC id, as there; under TCG the odd ones exist too,
+/// and only fill the gaps (they wait for SIPI for ever). hvmloader's area is what such a guest is known by.
+unsigned count_vcpus(const SourceFacts& facts, bool from_hvmloader) {
+    if (!from_hvmloader) return facts.vcpus;
+    return static_cast<unsigned>(
+        std::ranges::count_if(facts.apic_ids, [](unsigned id) { return id % 2 == 0; }));
+}
+
+void plan_vcpus(const XenPlanInput& in, const DomainConfig* given, XenPlan& plan, AuditReport& audit) {
+    plan.vcpus = given != nullptr ? given->max_vcpus : 1;
+    if (in.facts) {
+        const auto real = count_vcpus(*in.facts, !plan.acpi_block.empty());
+        if (given != nullptr && given->max_vcpus != real)
+            audit.violated("domain-config",
+                           fmt::format("max_vcpus is {}, the guest has {} vCPUs", given->max_vcpus, real));
+        plan.vcpus = real;
+        if (in.facts->vcpus > real)
+            audit.adapted("CPUs", fmt::format("{} CPUs that only fill gaps between APIC ids are left out",
+                                              in.facts->vcpus - real));
+        if (in.facts->max_vcpus > in.facts->vcpus && plan.acpi_block.empty())
+            audit.adapted("CPUs", "no more CPUs can be plugged in on the destination");
+    }
+    if (plan.vcpus == 0 || plan.vcpus > most_vcpus) {
+        audit.violated("vcpu-count", fmt::format("the guest has {} virtual CPUs", plan.vcpus));
+        plan.vcpus = std::clamp(plan.vcpus, 1U, most_vcpus);
+    }
+    audit.carried("CPUs", fmt::format("{}", plan.vcpus));
+}
+
+// ---- name and clock ----
+
+Result<void> plan_identity(const XenPlanInput& in, const DomainConfig* given, XenPlan& plan) {
+    plan.name = in.options.name;
+    if (plan.name.empty() && given != nullptr) plan.name = given->name;
+    if (plan.name.empty() && in.facts) plan.name = plain_name(in.facts->name);
+    if (plan.name.empty())
+        return xen_plan_usage_error("--name", "the source has no name", "--name NAME for the domain");
+    if (plain_name(plan.name) != plan.name || plan.name.size() > domain_config_limit::name_bytes)
+        return xen_plan_usage_error("--name", plan.name.substr(0, domain_config_limit::name_bytes),
+                                    "letters, digits, '.', '_' and '-'");
+    plan.uuid = given != nullptr ? given->uuid : in.facts ? in.facts->uuid : std::string{};
+    const bool none = std::ranges::all_of(plan.uuid, [](char c) { return c == '0' || c == '-'; });
+    if (none) plan.uuid = random_uuid();
+    return {};
+}
+
+Result<void> plan_clock(const XenPlanInput& in, XenPlan& plan, AuditReport& audit) {
+    plan.tsc_mode = in.options.tsc_mode;
+    const auto* header = xen::find_record<hvm_save_header>(in.xen.context);
+    const std::uint64_t there = header == nullptr ? 0 : header->gtsc_khz;
+    std::uint64_t khz = there;
+    if (in.facts && in.facts->tsc_khz) khz = *in.facts->tsc_khz;
+    if (in.options.tsc_khz) khz = *in.options.tsc_khz;
+    if (khz > 0xFFFFFFFF)
+        return xen_plan_usage_error("--set tsc_khz", fmt::format("{}", khz), "a rate in kHz");
+    plan.tsc_khz = static_cast<std::uint32_t>(khz);
+    if (!in.options.tsc_khz && (!in.facts || !in.facts->tsc_khz))
+        audit.adapted("TSC",
+                      fmt::format("the source does not say its rate; the template's {} kHz are taken (see "
+                                  "--set tsc_khz=…)",
+                                  khz));
+    else
+        audit.carried("TSC", fmt::format("{} kHz", khz));
+    return {};
+}
+
+// ---- the operator's configuration ----
+
+/// What it says must be what the stream has: libxl builds the domain from it and nothing else.
+void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& audit) {
+    const auto differs = [&](std::string text) { audit.violated("domain-config", std::move(text)); };
+    if (given.type != "hvm") differs("type is " + given.type + ", not hvm");
+    if (given.device_model != "qemu_xen" || given.stubdomain)
+        differs("the device model is not qemu_xen in the control domain");
+    if (given.xen_platform_pci) differs("xen_platform_pci is on; the guest does not have that device");
+    if (given.viridian) differs("viridian is on; the guest did not have it");
+    if (given.bios != "seabios") differs("bios is not seabios");
+    const auto ram = (given.max_memkb - given.video_memkb) * kib;
+    if (ram != plan.ram_bytes)
+        differs(fmt::format("max_memkb − video_memkb is {} KiB, the guest has {} KiB of RAM", ram / kib,
+                            plan.ram_bytes / kib));
+    if (given.video_memkb * kib < plan.vram_bytes)
+        differs(fmt::format("video_memkb is {}, the guest's adapter has {} KiB", given.video_memkb,
+                            plan.vram_bytes / kib));
+}
+
+/// The text as it is, but for the name.
+std::string renamed(const std::string& text, const std::string& name) {
+    auto json = Json::parse(text);
+    json["c_info"]["name"] = name;
+    return json.dump(4);
+}
+
+}  // namespace
+
+std::unexpected<Error> xen_plan_usage_error(std::string option, std::string found, std::string expected) {
+    Error error;
+    error.kind = ErrorKind::usage;
+    error.format = std::move(option);
+    error.found = std::move(found);
+    error.expected = std::move(expected);
+    return std::unexpected(std::move(error));
+}
+
+Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const QemuSource& source,
+                              const XenTemplate& xen, const XenDestinationOptions& options,
+                              AuditReport& audit) {
+    const XenPlanInput in{facts, source, xen, options};
+    XenPlan plan;
+    std::optional<DomainConfig> given;
+    if (!options.domain_config.empty()) {
+        VMFERRY_ASSIGN(given, read_domain_config(options.domain_config, 0));
+    } else if (!facts) {
+        return xen_plan_usage_error("--domain-config", "nothing describes the guest's devices",
+                                    "--source-qmp SOCKET of the source, or --domain-config FILE");
+    }
+    const DomainConfig* config = given ? &*given : nullptr;
+    if (!facts && !options.accel)
+        return xen_plan_usage_error("--set accel", "nothing says what accelerates the source",
+                                    "--source-qmp SOCKET of the source, or --set accel=kvm (or tcg)");
+    plan.accel = facts ? facts->accel : *options.accel;
+
+    VMFERRY_TRY(check_machine(in, audit));
+    VMFERRY_TRY(plan_identity(in, config, plan));
+    const auto hole = plan_xen_memory(in, config, plan, audit);
+    plan_vcpus(in, config, plan, audit);
+    VMFERRY_TRY(plan_clock(in, plan, audit));
+    plan.xen_major = xen.xen_major;
+    plan.xen_minor = xen.xen_minor;
+    plan_cpu_policy(in, plan, audit);
+    if (config != nullptr) {
+        check_given(*config, plan, audit);
+        plan.config = renamed(options.domain_config, plan.name);
+        return plan;
+    }
+    VMFERRY_ASSIGN(plan.config, derive_domain_config(in, plan, hole, audit));
+    // What cannot be read back, no libxl would understand.
+    if (!audit.refused()) VMFERRY_TRY(read_domain_config(plan.config, 0));
+    return plan;
+}
+
+}  // namespace vmferry
