@@ -17,15 +17,25 @@ def stream_of(entry, folder=FOLDER):
     file = folder / entry["file"]
     if "base" not in entry:
         return file
-    whole = UNPACKED / f"{entry['file'].removesuffix('.up.patch.zst')}-{entry['sha256'][:16]}.up"
+    plain = entry["file"].removesuffix(".patch.zst")
+    whole = UNPACKED / f"{plain.removesuffix('.up').removesuffix('.s2d')}-{entry['sha256'][:16]}{pathlib.Path(plain).suffix}"
     if not whole.exists():
-        UNPACKED.mkdir(parents=True, exist_ok=True)
-        base, partial = UNPACKED / f"base.{os.getpid()}", UNPACKED / f"partial.{os.getpid()}"
-        subprocess.run(["zstd", "-dqf", folder / entry["base"], "-o", base], check=True)
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        spare, partial = UNPACKED / f"base.{os.getpid()}", UNPACKED / f"partial.{os.getpid()}"
+        base = unpacked(next(other for other in manifest() if other["file"] == entry["base"]), spare, folder)
         subprocess.run(["zstd", "-dqf", "--long=28", f"--patch-from={base}", file, "-o", partial], check=True)
-        base.unlink()
+        spare.unlink(missing_ok=True)
         partial.rename(whole)
     return whole
+
+
+def unpacked(entry, spare, folder=FOLDER):
+    """A plain file with the stream's bytes: `spare`, unless there is one."""
+    stream = stream_of(entry, folder)
+    if stream.suffix != ".zst":
+        return stream
+    subprocess.run(["zstd", "-dqf", stream, "-o", spare], check=True)
+    return spare
 
 
 class Guest:
@@ -67,3 +77,42 @@ def guest(name):
 def first():
     """The one that the demo shows."""
     return guests()[0]
+
+
+class QemuGuest:
+    """A guest that was born under a stock QEMU and ticks on."""
+
+    def __init__(self, entry, folder=FOLDER):
+        facts = entry["qemu_guest"]
+        self.entry, self.folder = entry, folder
+        self.name = entry["file"].removesuffix(".zst").removesuffix(".patch").removesuffix(".s2d")
+        self.last_tick, self.last_up, self.sum = facts["last_tick"], facts["last_up"], facts["sum"]
+        self.cpus, self.memory_mib = facts["cpus"], facts["memory_mib"]
+        self.vga, self.nic, self.disk_model, self.mac = facts["vga"], facts["nic"], facts["disk_model"], facts["mac"]
+        self.disk = folder / f"{self.name}.disk.zst" if self.disk_model else None
+        self.disk_hash = facts["disk"].removeprefix("0/") if self.disk_model else None
+
+    @property
+    def stream(self):
+        return stream_of(self.entry, self.folder)
+
+    def _beside(self, suffix):
+        return subprocess.run(["zstd", "-dcq", self.folder / f"{self.name}.{suffix}.zst"], check=True, stdout=subprocess.PIPE).stdout
+
+    @property
+    def screen(self):
+        """PPM, when it had stopped."""
+        return self._beside("screen")
+
+    @property
+    def facts(self):
+        """{question: what its QEMU answered}"""
+        return json.loads(self._beside("facts.json"))
+
+
+def qemu_guests():
+    return [QemuGuest(entry) for entry in manifest() if "qemu_guest" in entry]
+
+
+def qemu_guest(name):
+    return next(guest for guest in qemu_guests() if guest.name == name)

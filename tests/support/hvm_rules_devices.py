@@ -44,11 +44,12 @@ ID, VERSION, TPR, PPR, LDR, DFR, SPIV, ISR, TMR, IRR, ESR, ICR, ICR2 = (
 LVTT, LVT_THERMAL, LVT_PC, LINT0, LINT1, LVT_ERROR, TMICT, TMCCT, TDCR = (
     0x320, 0x330, 0x340, 0x350, 0x360, 0x370, 0x380, 0x390, 0x3E0)
 LVTS = (LVTT, LVT_THERMAL, LVT_PC, LINT0, LINT1, LVT_ERROR)
-# Register: the bits that it may have. Whatever is not here is zero.
+# Register: the bits that it may have. Whatever is not here is zero. Reserved bits of TDCR are loaded as they are and dropped by
+# the guest's next write: in 8 to 12 a crossing may keep the divider that the guest has chosen itself.
 REGISTER_BITS = {ID: 0xFFFFFFFF, VERSION: 0xFFFFFFFF, TPR: 0xFF, PPR: 0xFF, LDR: 0xFF000000, DFR: 0xFFFFFFFF, SPIV: 0x3FF,
                  **{block + 16 * i: 0xFFFFFFFF for block in (ISR, TMR, IRR) for i in range(8)}, ESR: 0xFF, ICR: 0xCCFFF,
                  ICR2: 0xFF000000, LVTT: 0x710FF, LVT_THERMAL: 0x117FF, LVT_PC: 0x117FF, LINT0: 0x1F7FF, LINT1: 0x1F7FF,
-                 LVT_ERROR: 0x110FF, TMICT: 0xFFFFFFFF, TMCCT: 0xFFFFFFFF, TDCR: 0xB}
+                 LVT_ERROR: 0x110FF, TMICT: 0xFFFFFFFF, TMCCT: 0xFFFFFFFF, TDCR: 0x1F0B}
 # Delivery modes: fixed, lowest priority, SMI, NMI, INIT, ExtINT.
 LVT_MODES, IOAPIC_MODES = (0, 2, 4, 5, 7), (0, 1, 2, 4, 5, 7)
 DEADLINE = 2

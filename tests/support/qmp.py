@@ -10,8 +10,9 @@ class QmpError(Exception):
 
 
 class Qmp:
-    def __init__(self, path, timeout=30):
-        """Connects as soon as QEMU listens, for at most `timeout` seconds; the same bound for every answer."""
+    def __init__(self, path, timeout=30, alive=lambda: True):
+        """Connects as soon as QEMU listens, for at most `timeout` seconds, or until it is no longer `alive`; the same bound
+        for every answer."""
         deadline = time.monotonic() + timeout
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
@@ -20,7 +21,7 @@ class Qmp:
                 break
             except (FileNotFoundError, ConnectionRefusedError):
                 self.socket.close()
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or not alive():
                     raise
                 time.sleep(0.05)
         self.socket.settimeout(timeout)
