@@ -81,9 +81,11 @@ class Crossing:
         self.server.process.wait()
 
     def kill_qemu(self):
-        """On this machine only."""
+        """On this machine only. vmferry has noticed afterwards, and waited for its child: it asks QEMU nothing more that would
+        stay without an answer."""
         session = wait_for(lambda: [s for s in self.destination.sessions() if s["qemu_alive"]], 60, "QEMU")[0]
         os.kill(session["qemu_pid"], signal.SIGKILL)
+        wait_for(lambda: not os.path.exists(f"/proc/{session['qemu_pid']}"), 30, "vmferry to notice QEMU's end")
 
     def xl_ended(self, timeout=MIGRATE_SECONDS):
         """(exit code, what xl said) when it has ended."""

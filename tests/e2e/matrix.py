@@ -64,6 +64,8 @@ def rows():
     masked = ("intx-masked",)
     for timer in ("pit", "lapic", "rtc"):
         yield Row("xen-4.17", "tcg", f"witness, timer {timer}", Witness(command_line=f"timer={timer}"), allow=masked)
+    yield Row("xen-4.17", "tcg", "witness, timer hpet", Witness(command_line="timer=hpet", extra=("hpet=1",)), "hpet-tick",
+              allow=masked)
     yield Row("xen-4.17", "tcg", "witness, 8259", Witness(command_line="timer=pit pic"), allow=masked)
     yield Row("xen-4.17", "tcg", "memtest86+", Memtest())
     yield Row("xen-4.17", "tcg", "iPXE", Ipxe())

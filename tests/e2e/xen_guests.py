@@ -234,7 +234,8 @@ class Witness(Guest):
 
     def goes_on(self, xen):
         seen = len(self.rounds(xen.printed(self)))
-        wait_until(lambda: len(self.rounds(xen.printed(self))) >= seen + 2, 60, "the witness to go on under Xen")
+        # A report may come between the two: 13 kB through a serial port that is emulated twice.
+        wait_until(lambda: len(self.rounds(xen.printed(self))) >= seen + 2, 240, "the witness to go on under Xen")
 
     def follow(self, xen, destination, count):
         def printed():
