@@ -8,10 +8,14 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+// Xen's headers do not say themselves that they are C.
+extern "C" {
 #include <libxl.h>
 #include <libxl_utils.h>
-#include <nlohmann/json.hpp>
 #include <xentoollog.h>
+}
 
 #include "tests/translators/xen_plan_fixture.hpp"
 
