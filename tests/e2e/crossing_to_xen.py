@@ -26,7 +26,7 @@ from xen_host import STATE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECEIVE_LOG = f"{STATE}/receive.xl"
-SETTINGS = ("tsc_mode=never",)  # what a nested Xen host needs, see docs/testbed.md
+SETTINGS = ("tsc_mode=native",)  # what a nested Xen host needs, see docs/testbed.md
 # The MAC that QEMU's user network gives its gateway 192.168.77.1: on one network segment it would not change either.
 GATEWAY_MAC = "52:55:c0:a8:4d:01"
 
@@ -101,13 +101,13 @@ class CrossingToXen:
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
         release = self.xen.machine.host.name.removeprefix("xen-")
         arguments = ["--xl-command", f"tcp:127.0.0.1:{self.wire.port}", "--source-qmp", self.source.source_qmp,
-                     "--xen-template", ROOT / f"captures/templates/xen-{release}.xl.zst", "--serial", f"file:{self.log}"]
+                     "--xen-template", ROOT / f"captures/templates/xen-{release}.zst", "--serial", f"file:{self.log}"]
         for setting in SETTINGS:
             arguments += ["--set", setting]
         if mapped and self.guest.disk:
-            arguments += ["--disk", f"{'hda' if self.guest.disk == 'ide-hd' else 'disk0'}={self.disk},format=raw"]
+            arguments += ["--disk", f"{'hda' if self.guest.disk == 'ide-hd' else 'vda'}={self.disk},format=raw"]
         if mapped and self.guest.nic:
-            arguments += ["--nic", f"{'0' if 'virtio' not in self.guest.nic else 'nic0'}=bridge=xenbr0"]
+            arguments += ["--nic", "0=xenbr0"]
         self.server = self.closing.enter_context(contextlib.closing(Server(self.folder, *arguments, *options)))
 
     def migrate(self, return_path=True):

@@ -1,4 +1,5 @@
 // `vmferry convert FILE --to qemu -o OUT`: a recorded Xen stream becomes a stream that a stock QEMU takes.
+// `vmferry convert FILE --to xl -o OUT`: a recorded QEMU stream becomes a file that `xl restore` takes.
 #include <cerrno>
 #include <filesystem>
 #include <memory>
@@ -18,8 +19,10 @@
 #include "tools/vmferry/destination_arguments.hpp"
 #include "tools/vmferry/findings.hpp"
 #include "tools/vmferry/progress.hpp"
+#include "tools/vmferry/recorded_qemu.hpp"
 #include "tools/vmferry/recorded_stream.hpp"
 #include "tools/vmferry/report.hpp"
+#include "tools/vmferry/xen_destination_arguments.hpp"
 #include "translators/shell_quote.hpp"
 
 namespace vmferry::cli {
@@ -27,9 +30,10 @@ namespace vmferry::cli {
 namespace {
 
 struct Options {
-    std::string file, to, out;
+    std::string file, out;
     bool json = false;
     DestinationArguments destination;
+    XenDestinationArguments xen;
 };
 
 /// The file that is written: under another name until it is whole, so that no half of a stream is ever taken
@@ -84,32 +88,52 @@ class OutputFile {
     Descriptor descriptor_;
 };
 
+/// What came of it: how much was carried, and the words of the command that takes the output.
+struct Converted {
+    CrossingCounters counters;
+    std::vector<std::string> words;
+};
+
+Result<Converted> to_qemu(const Options& given, const BatchSink& sink, const std::string& label,
+                          AuditReport& audit) {
+    VMFERRY_TRY(given.xen.check_absent());
+    VMFERRY_ASSIGN(const auto options, given.destination.options());
+    audit = AuditReport(options.allow);
+    VMFERRY_ASSIGN(const auto carried, carry_recorded(given.file, options, sink, label, audit));
+    Converted done{carried.counters, carried.plan.arguments};
+    done.words.insert(done.words.begin(), carried.plan.qemu);
+    done.words.insert(
+        done.words.end(),
+        {"-incoming", given.out == "-" ? "exec:cat" : "exec:cat " + shell_quote({{given.out}})});
+    return done;
+}
+
+Result<Converted> to_xl(const Options& given, const BatchSink& sink, const std::string& label,
+                        AuditReport& audit) {
+    VMFERRY_ASSIGN(const auto settings, given.xen.settings());
+    audit = AuditReport(settings.options.allow);
+    VMFERRY_ASSIGN(const auto carried, carry_recorded_to_xen(given.file, settings, sink, label, audit));
+    return Converted{carried.counters, {"xl", "restore", given.out == "-" ? "/dev/stdin" : given.out}};
+}
+
 ExitCode run(const Options& given) {
     auto report = document("convert");
     AuditReport audit;
-    const auto result = [&]() -> Result<Carried> {
-        VMFERRY_ASSIGN(const auto options, given.destination.options());
-        audit = AuditReport(options.allow);
+    const auto result = [&]() -> Result<Converted> {
         VMFERRY_ASSIGN(auto out, OutputFile::create(given.out));
-        VMFERRY_ASSIGN(auto carried, carry_recorded(given.file, options, sink_to_fd(out.descriptor()),
-                                                    given.json ? "" : "convert", audit));
+        const std::string label = given.json ? "" : "convert";
+        VMFERRY_ASSIGN(auto done, (given.xen.chosen() ? to_xl : to_qemu)(given, sink_to_fd(out.descriptor()),
+                                                                         label, audit));
         VMFERRY_TRY(out.complete());
-        return carried;
+        return done;
     }();
-    std::vector<std::string> words;
-    if (result) {
-        words = result->plan.arguments;
-        words.insert(words.begin(), result->plan.qemu);
-        words.insert(words.end(),
-                     {"-incoming", given.out == "-" ? "exec:cat" : "exec:cat " + shell_quote({{given.out}})});
-    }
     // Standard output may be the stream.
     std::FILE* const to = given.out == "-" ? stderr : stdout;
     if (given.json) {
         report["rules"] = to_json(audit);
         if (result) {
             const auto& counters = result->counters;
-            report["command_line"] = words;
+            report["command_line"] = result->words;
             report["bytes_in"] = counters.bytes_in;
             report["bytes_out"] = counters.bytes_out;
             report["pages"] = counters.pages;
@@ -127,7 +151,7 @@ ExitCode run(const Options& given) {
         fmt::print(to, "{}: {} read, {} written, {} pages ({} of zeros), {} passes\n", given.out,
                    size_text(counters.bytes_in), size_text(counters.bytes_out), counters.pages,
                    counters.zero_pages, counters.passes);
-        fmt::print(to, "{}\n", shell_quote(words));
+        fmt::print(to, "{}\n", shell_quote(result->words));
     }
     return result ? ExitCode::done : fail(result.error());
 }
@@ -137,14 +161,17 @@ ExitCode run(const Options& given) {
 void add_convert(CLI::App& app, Invocation& invocation) {
     auto* command = app.add_subcommand(
         "convert",
-        "Turn a recorded Xen stream into one that `qemu-system-x86_64 -incoming exec:'cat OUT'` takes");
+        "Turn a recorded Xen stream into one that `qemu-system-x86_64 -incoming exec:'cat OUT'` takes, or a "
+        "recorded QEMU stream into a file for `xl restore`");
     auto options = std::make_shared<Options>();
-    command->add_option("FILE", options->file, "what `xl migrate` or `xl save` wrote, plain or zstd")
+    command
+        ->add_option("FILE", options->file,
+                     "what `xl migrate`, `xl save` or QEMU's migrate wrote, plain or zstd")
         ->required();
-    command->add_option("--to", options->to, "the other format")->required()->check(CLI::IsMember({"qemu"}));
     command->add_option("-o,--output", options->out, "file to write; - for standard output")->required();
     command->add_flag("--json", options->json, "print JSON");
     options->destination.add_to(*command, invocation);
+    options->xen.add_to(*command, options->destination);
     command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });
 }
 

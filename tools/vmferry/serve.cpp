@@ -1,4 +1,5 @@
 // `vmferry serve --xl-listen tcp:ADDR:PORT`: takes guests from stock Xen hosts, many at once.
+// `vmferry serve --qemu-listen tcp:ADDR:PORT --xl-command …`: takes a guest from a stock QEMU to a Xen host.
 #include "proxy/serve.hpp"
 
 #include <charconv>
@@ -12,22 +13,25 @@
 
 #include "proxy/stop_signals.hpp"
 #include "proxy/template_cache.hpp"
+#include "proxy/xen_template.hpp"
 #include "tools/vmferry/command.hpp"
 #include "tools/vmferry/destination_arguments.hpp"
 #include "tools/vmferry/printable.hpp"
 #include "tools/vmferry/report.hpp"
 #include "tools/vmferry/session_output.hpp"
+#include "tools/vmferry/xen_destination_arguments.hpp"
 
 namespace vmferry::cli {
 
 namespace {
 
 struct Options {
-    std::string listen;
+    std::string xl_listen, qemu_listen;
     bool json = false, dry_run = false;
     std::size_t max_sessions = ServeOptions{}.max_sessions;
     std::size_t read_size = SessionOptions{}.read_size;
     DestinationArguments destination;
+    XenDestinationArguments xen;
 };
 
 struct Endpoint {
@@ -36,9 +40,9 @@ struct Endpoint {
 };
 
 /// "tcp:192.0.2.1:4445", "tcp:[::1]:4445".
-Result<Endpoint> read_endpoint(std::string_view text) {
+Result<Endpoint> read_endpoint(std::string_view option, std::string_view text) {
     const auto wrong = [&] {
-        return std::unexpected(usage_error("--xl-listen", fmt::format("'{}'", text),
+        return std::unexpected(usage_error(std::string(option), fmt::format("'{}'", text),
                                            "tcp:ADDRESS:PORT, the address numeric, IPv6 in []"));
     };
     const auto colon = text.rfind(':');
@@ -100,31 +104,74 @@ class Announcer {
     bool json_;
 };
 
+/// What both listeners are told.
+Result<void> set_listener(std::string_view option, std::string_view text, const Options& given,
+                          Announcer& announcer, ListenerOptions& options) {
+    VMFERRY_ASSIGN(const auto endpoint, read_endpoint(option, text));
+    options.address = endpoint.address;
+    options.port = endpoint.port;
+    options.max_sessions = given.max_sessions;
+    options.listening = [&announcer, address = endpoint.address](std::uint16_t port) {
+        announcer.listening(address, port);
+    };
+    options.connected = [&announcer](const std::string& peer) { announcer.connected(peer); };
+    options.over = [&announcer](const std::string& peer, const SessionReport& report) {
+        announcer.over(peer, report);
+    };
+    return {};
+}
+
+Result<void> take_from_xen(const Options& given, Announcer& announcer) {
+    VMFERRY_TRY(given.xen.check_absent());
+    VMFERRY_TRY(given.destination.check_configuration());
+    ServeOptions options;
+    VMFERRY_TRY(set_listener("--xl-listen", given.xl_listen, given, announcer, options));
+    options.session.choose = [&given](const DomainConfig& config) {
+        return given.destination.options_for(config.name, config.uuid);
+    };
+    options.session.state_directory = given.destination.state_directory();
+    options.session.cache_directory = default_cache_directory();
+    options.session.read_size = given.read_size;
+    options.session.dry_run = given.dry_run;
+    Loop loop;
+    const StopSignals signals(loop);
+    return serve(loop, options);
+}
+
+Result<void> take_to_xen(const Options& given, Announcer& announcer) {
+    VMFERRY_ASSIGN(const auto settings, given.xen.settings());
+    if (settings.xl_command.empty())
+        return std::unexpected(usage_error("--xl-command", "nothing says where the Xen host is",
+                                           "a command that speaks `xl migrate-receive`, or tcp:HOST:PORT"));
+    if (settings.xen_template.empty())
+        return std::unexpected(usage_error("--xen-template", "nothing says what the Xen host is like",
+                                           "what `vmferry template --xen` wrote of it"));
+    // Now, and not when a guest is under way.
+    VMFERRY_ASSIGN(const auto xen, read_xen_template(settings.xen_template));
+    ServeQemuOptions options;
+    VMFERRY_TRY(set_listener("--qemu-listen", given.qemu_listen, given, announcer, options));
+    options.session.choose = [&settings, &xen](const std::optional<SourceFacts>& facts,
+                                               const QemuSource&) -> Result<XenHost> {
+        XenHost host{
+            settings.xl_command, settings.options, xen, {settings.spill_bytes, settings.spill_directory}};
+        const auto name = !host.options.name.empty() ? host.options.name
+                          : facts                    ? facts->name
+                                                     : std::string();
+        VMFERRY_TRY(fill_placeholders(host.options, name, facts ? facts->uuid : std::string()));
+        return host;
+    };
+    options.session.source_qmp = settings.source_qmp;
+    options.session.state_directory = settings.state_directory;
+    options.session.read_size = given.read_size;
+    options.session.dry_run = given.dry_run;
+    Loop loop;
+    const StopSignals signals(loop);
+    return serve_qemu(loop, options);
+}
+
 ExitCode run(const Options& given) {
     Announcer announcer(given.json);
-    const auto result = [&]() -> Result<void> {
-        VMFERRY_ASSIGN(const auto endpoint, read_endpoint(given.listen));
-        VMFERRY_TRY(given.destination.check_configuration());
-        Loop loop;
-        const StopSignals signals(loop);
-        ServeOptions options;
-        options.address = endpoint.address;
-        options.port = endpoint.port;
-        options.max_sessions = given.max_sessions;
-        options.session.choose = [&given](const DomainConfig& config) {
-            return given.destination.options_for(config.name, config.uuid);
-        };
-        options.session.state_directory = given.destination.state_directory();
-        options.session.cache_directory = default_cache_directory();
-        options.session.read_size = given.read_size;
-        options.session.dry_run = given.dry_run;
-        options.listening = [&](std::uint16_t port) { announcer.listening(endpoint.address, port); };
-        options.connected = [&](const std::string& peer) { announcer.connected(peer); };
-        options.over = [&](const std::string& peer, const SessionReport& report) {
-            announcer.over(peer, report);
-        };
-        return serve(loop, options);
-    }();
+    const auto result = (given.qemu_listen.empty() ? take_from_xen : take_to_xen)(given, announcer);
     if (result) return ExitCode::done;
     if (given.json) {
         auto all = document("serve");
@@ -137,12 +184,17 @@ ExitCode run(const Options& given) {
 }  // namespace
 
 void add_serve(CLI::App& app, Invocation& invocation) {
-    auto* command = app.add_subcommand(
-        "serve", "Take guests from Xen hosts: xl migrate -s '' GUEST 'socat - TCP:THIS-HOST:PORT'");
+    auto* command = app.add_subcommand("serve",
+                                       "Take guests from Xen hosts: xl migrate -s '' GUEST 'socat - "
+                                       "TCP:THIS-HOST:PORT'. Or take a guest from a "
+                                       "QEMU to a Xen host: migrate tcp:THIS-HOST:PORT");
     auto options = std::make_shared<Options>();
-    command->add_option("--xl-listen", options->listen, "where to listen; port 0: any")
-        ->type_name("tcp:ADDR:PORT")
-        ->required();
+    auto* direction = command->add_option_group("Source");
+    direction->add_option("--xl-listen", options->xl_listen, "where to listen for xl; port 0: any")
+        ->type_name("tcp:ADDR:PORT");
+    direction->add_option("--qemu-listen", options->qemu_listen, "where to listen for QEMU; port 0: any")
+        ->type_name("tcp:ADDR:PORT");
+    direction->require_option(1);
     command->add_option("--max-sessions", options->max_sessions, "migrations at once")
         ->check(CLI::Range(std::size_t{1}, std::size_t{4096}));
     command->add_flag("--dry-run", options->dry_run,
@@ -152,6 +204,7 @@ void add_serve(CLI::App& app, Invocation& invocation) {
         ->check(CLI::Range(std::size_t{1}, std::size_t{64} << 20));
     command->add_flag("--json", options->json, "one JSON object per event and session on standard output");
     options->destination.add_to(*command, invocation);
+    options->xen.add_live_to(*command, options->destination);
     command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });
 }
 

@@ -19,6 +19,7 @@ Json session_document(std::string_view command, const SessionReport& report) {
     if (!report.id.empty()) all["session"] = report.id;
     all["rules"] = to_json(report.audit);
     if (report.error) set_error(all, *report.error);
+    all["direction"] = direction_name(report.direction);
     all["state"] = session_state_name(report.state);
     all["name"] = report.name;
     all["uuid"] = report.uuid;
@@ -49,6 +50,9 @@ void print_session(const SessionReport& report, std::FILE* to) {
     if (!report.error && report.dry_run) {
         fmt::print(to, "dry run: {} was carried and loaded ({}), then given back; the source goes on\n", name,
                    carried);
+    } else if (report.state >= SessionState::running && report.direction == Direction::to_xen) {
+        fmt::print(to, "{} runs under Xen ({}; {} ms from its last record); its QEMU here stands still\n",
+                   name, carried, report.handover.count());
     } else if (report.state >= SessionState::running) {
         fmt::print(to, "{} {} here ({}; {} ms from its last record): QEMU is process {}, QMP at {}\n", name,
                    report.paused ? "is paused, as asked," : "runs", carried, report.handover.count(),

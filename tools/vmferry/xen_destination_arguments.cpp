@@ -8,11 +8,23 @@
 namespace vmferry::cli {
 
 void XenDestinationArguments::add_to(CLI::App& app, const DestinationArguments& shared) {
-    shared_ = &shared;
     app.add_option("--to", to_, "what the destination is: qemu, or xl (a Xen host) [qemu]")
         ->check(CLI::IsMember({"qemu", "xl"}))
         ->type_name("qemu|xl")
         ->group("Destination");
+    add_common(app, shared);
+}
+
+void XenDestinationArguments::add_live_to(CLI::App& app, const DestinationArguments& shared) {
+    app.add_option("--xl-command", xl_command_,
+                   "what speaks `xl migrate-receive`: a command for sh, or tcp:HOST:PORT")
+        ->type_name("COMMAND")
+        ->group("Destination: Xen");
+    add_common(app, shared);
+}
+
+void XenDestinationArguments::add_common(CLI::App& app, const DestinationArguments& shared) {
+    shared_ = &shared;
     const auto add = [&app](const char* name, std::string& target, const char* help, const char* value) {
         app.add_option(name, target, help)->type_name(value)->group("Destination: Xen");
     };
@@ -26,9 +38,11 @@ void XenDestinationArguments::add_to(CLI::App& app, const DestinationArguments& 
 Result<void> XenDestinationArguments::check_absent() const {
     for (const auto& [name, value] : {std::pair{"--xen-template", &xen_template_},
                                       {"--source-qmp", &source_qmp_},
-                                      {"--domain-config", &domain_config_}})
+                                      {"--domain-config", &domain_config_},
+                                      {"--xl-command", &xl_command_}})
         if (!value->empty())
-            return std::unexpected(usage_error(name, "a destination that is a QEMU", "--to xl with it"));
+            return std::unexpected(
+                usage_error(name, "a destination that is a QEMU", "one that is a Xen host"));
     return {};
 }
 
@@ -45,6 +59,7 @@ Result<XenDestinationSettings> XenDestinationArguments::settings() const {
     take(given.state_directory, settings.state_directory);
     take(xen_template_, settings.xen_template);
     take(source_qmp_, settings.source_qmp);
+    take(xl_command_, settings.xl_command);
     take(domain_config_, options.domain_config);
     if (!given.serial.empty()) options.serial = given.serial;
     for (const auto& rule : given.allow) VMFERRY_TRY(allow_rule("--allow", rule, options.allow));

@@ -19,6 +19,8 @@ class XenDestinationArguments {
   public:
     /// Adds the options to a subcommand that has those of `shared` too; both live as long as `app` parses.
     void add_to(CLI::App& app, const DestinationArguments& shared);
+    /// The same for a subcommand that hands guests over to xl: without --to, with --xl-command.
+    void add_live_to(CLI::App& app, const DestinationArguments& shared);
 
     /// --to xl was given.
     [[nodiscard]] bool chosen() const { return to_ == "xl"; }
@@ -29,8 +31,10 @@ class XenDestinationArguments {
     Result<void> check_absent() const;
 
   private:
+    void add_common(CLI::App& app, const DestinationArguments& shared);
+
     const DestinationArguments* shared_ = nullptr;
-    std::string to_ = "qemu", xen_template_, source_qmp_, domain_config_;
+    std::string to_ = "qemu", xen_template_, source_qmp_, domain_config_, xl_command_;
 };
 
 }  // namespace vmferry::cli
