@@ -95,9 +95,11 @@ class CrossingToXen:
 
     def serve(self, *options, points=(), receive="xl migrate-receive", mapped=True):
         """`vmferry serve` towards a stock xl in the host. `points`: on the wire between the two."""
-        self.xen.run(f"pkill -f '^socat TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
+        self.xen.run(f"pkill -f '^socat -t 300 TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
                      f"rm -f {self.disk}; truncate -s 16M {self.disk}")
-        self.xen.machine.start(f"socat TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
+        # Longer than socat's own half a second: xl answers after the end of its input, and may take its time.
+        self.xen.machine.start(f"socat -t 300 TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
+        self.xen.run("until ss -ltn | grep -q :4445; do sleep 0.1; done").check()
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
         release = self.xen.machine.host.name.removeprefix("xen-")
         arguments = ["--xl-command", f"tcp:127.0.0.1:{self.wire.port}", "--source-qmp", self.source.source_qmp,

@@ -17,7 +17,7 @@ from qmp import Qmp
 
 MAC = "00:16:3e:11:22:44"
 # What Debian's kernel can do without, and a nested Xen host does not offer: a guest that crosses must not have seen it.
-CPU = "max,-svm,-smap,-smep,-la57,-pku,-pks,-mpx,-rdpid,-monitor,-vme,-pcommit,-wbnoinvd,-xsave"
+CPU = "max,-svm,-smap,-smep,-la57,-pku,-pks,-mpx,-rdpid,-monitor,-vme,-pcommit,-wbnoinvd,-xsave,-xsaveopt,-xgetbv1"
 
 
 @dataclasses.dataclass(frozen=True)
