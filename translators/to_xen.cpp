@@ -19,10 +19,10 @@ namespace {
 void drop_fillers(Machine& machine, AuditReport& audit) {
     if (machine.firmware != Firmware::hvmloader) return;
     std::vector<Vcpu> real;
-    for (auto& vcpu : machine.vcpus) {
+    for (const auto& vcpu : machine.vcpus) {
         const auto expected = 2 * static_cast<std::uint32_t>(real.size());
         if (vcpu.lapic.id == expected)
-            real.push_back(std::move(vcpu));
+            real.push_back(vcpu);
         else if (vcpu.online)
             audit.violated("apic-ids",
                            fmt::format("APIC id {} runs, Xen's next one is {}", vcpu.lapic.id, expected));

@@ -73,6 +73,10 @@ TEST_CASE_FIXTURE(Server, "two guests at once") {
         const bool first = chosen++ == 0;
         host.xl = fmt::format("tcp:127.0.0.1:{}", (first ? first_xl : second_xl).listener.port);
         host.options.name = first ? "web1" : "web2";
+        without_facts(host.options);
+        // One session for a name or UUID.
+        auto& config = host.options.domain_config;
+        if (!first) config.replace(config.find("0001"), 4, "0002");
         host.options.allow.insert("unconfirmed-source");
         return host;
     };

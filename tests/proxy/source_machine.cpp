@@ -17,7 +17,7 @@ using nlohmann::json;
 
 SourceMachine::SourceMachine(std::vector<std::string> words) {
     std::vector<std::string> all{"-M",
-                                 "pc,hpet=off",
+                                 "pc,hpet=off,smm=off",  // or SeaBIOS may just be in SMM
                                  "-nodefaults",
                                  "-m",
                                  "64",

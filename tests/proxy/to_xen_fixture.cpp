@@ -96,14 +96,27 @@ void ScriptedReceiver::refused() {
     say(xen::go);
 }
 
+void without_facts(XenDestinationOptions& options) {
+    options.accel = Accel::tcg;
+    options.allow.insert("cpu-policy");
+    options.domain_config = R"({"c_info": {"type": "hvm", "name": "web1",
+                                           "uuid": "3db11e84-0000-4000-8000-000000000001"},
+        "b_info": {"max_vcpus": 1, "max_memkb": 65536, "target_memkb": 65536, "video_memkb": 0,
+                   "type.hvm": {"hpet": "False", "vga": {"kind": "none"}, "xen_platform_pci": "False"}}})";
+}
+
 ToXenFixture::ToXenFixture() {
     static const XenTemplate xen = *read_xen_template(VMFERRY_SOURCE_DIR "/captures/templates/xen-4.17.zst");
     destination.xen = xen;
-    options.choose = [this](const std::optional<SourceFacts>&, const QemuSource&) -> Result<XenHost> {
-        return destination;
+    options.choose = [this](const std::optional<SourceFacts>& facts, const QemuSource&) -> Result<XenHost> {
+        auto host = destination;
+        if (!facts) without_facts(host.options);
+        return host;
     };
     options.state_directory = state;
     destination.options.name = "web1";
+    // QEMU's default processor is not the one of the template's host.
+    destination.options.allow.insert("cpu-features");
 }
 
 SessionReport ToXenFixture::drive(Loop& on) {

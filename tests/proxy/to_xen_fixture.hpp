@@ -52,6 +52,9 @@ class ScriptedReceiver {
     std::thread thread_;
 };
 
+/// What an operator says of a source without QMP: the machine that the fixture starts.
+void without_facts(XenDestinationOptions& options);
+
 struct ToXenFixture {
     ToXenFixture();
 

@@ -25,6 +25,6 @@ def of(guest):
             "target_memkb": (memory + video) << 10, "video_memkb": video << 10, "acpi": "True", "apic": "True",
             "type.hvm": {"hpet": "False", "vga": {"kind": "std" if guest.vga == "VGA" else "cirrus"}, "vnc": {"enable": "False"},
                          "sdl": {"enable": "False"}, "spice": {}, "serial": "null", "usb": "False", "xen_platform_pci": "False",
-                         "rdm": {}, **({"extra_hvm": extra} if extra else {})},
-            "arch_x86": {"msr_relaxed": "True"}},
+                         "rdm": {}},
+            **({"extra_hvm": extra} if extra else {}), "arch_x86": {"msr_relaxed": "True"}},
         "disks": disks, "nics": nics, "on_reboot": "restart", "on_crash": "preserve"}
