@@ -14,5 +14,7 @@ struct RoundTripException {
 };
 /// A guest of hvmloader, from Xen to QEMU and back.
 [[nodiscard]] std::span<const RoundTripException> xen_round_trip_exceptions();
+/// A guest of SeaBIOS, from QEMU to Xen and back.
+[[nodiscard]] std::span<const RoundTripException> qemu_round_trip_exceptions();
 
 }  // namespace vmferry

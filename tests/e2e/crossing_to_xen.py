@@ -124,6 +124,9 @@ class CrossingToXen:
     def printed(self):
         return self.xen.run(f"cat {self.log} 2>/dev/null").text.replace("\r", "")
 
+    def last_tick_in_xen(self):
+        return [ticks.Tick(match, time.monotonic()) for line in self.printed().splitlines() if (match := ticks.TICK.search(line))][-1]
+
     # -- who runs
 
     def runs_only_in_xen(self, count=8, timeout=60):

@@ -45,26 +45,21 @@ class Guest:
         return arguments
 
 
-class Source:
-    def __init__(self, folder, guest, kernel, initrd):
-        self.folder, self.guest = pathlib.Path(folder), guest
-        self.console, self.qmp_socket = self.folder / "console", self.folder / "qmp-test"
-        self.source_qmp = self.folder / "qmp"  # for vmferry: a socket serves one client at a time
-        disk = self.folder / "disk"
-        with open(disk, "wb") as image:
-            image.truncate(16 << 20)
-        with open(self.folder / "qemu.log", "wb") as log:
-            self.process = subprocess.Popen(
-                ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", guest.machine, "-cpu", CPU, "-smp", str(guest.vcpus),
-                 "-m", str(guest.memory_mib), "-nodefaults", "-no-user-config", "-name", guest.name, "-kernel", kernel,
-                 "-initrd", initrd, "-append", linux_guest.COMMAND_LINE, *guest.devices(disk), "-serial", f"file:{self.console}",
-                 "-display", "none", "-qmp", f"unix:{self.qmp_socket},server=on,wait=off",
-                 "-qmp", f"unix:{self.source_qmp},server=on,wait=off"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.qmp = Qmp(self.qmp_socket)
+class Running:
+    """A ticking guest under a QEMU: its console's file and its QMP socket. `qmp_socket` is asked by these tests alone."""
 
-    def alive(self):
-        return self.process.poll() is None
+    def __init__(self, console, qmp_socket):
+        self.console, self.qmp_socket = pathlib.Path(console), qmp_socket
+
+    def qmp(self, command, **arguments):
+        connection = Qmp(self.qmp_socket)
+        try:
+            return connection(command, **arguments)
+        finally:
+            connection.close()
+
+    def check_alive(self):
+        """Raises ticks.Failed when QEMU has ended, as far as that can be seen."""
 
     def last_tick(self):
         text = self.console.read_text("latin-1") if self.console.exists() else ""
@@ -75,8 +70,7 @@ class Source:
     def wait_tick(self, number, timeout=240):
         deadline = time.monotonic() + timeout
         while not (tick := self.last_tick()) or tick.number < number:
-            if not self.alive():
-                raise ticks.Failed(f"QEMU ended with {self.process.returncode}: {(self.folder / 'qemu.log').read_text()[-500:]}")
+            self.check_alive()
             if time.monotonic() > deadline:
                 raise ticks.Failed(f"no tick {number} within {timeout} s; the last was {tick.number if tick else 'none'}")
             time.sleep(0.3)
@@ -117,8 +111,34 @@ class Source:
         """Stopped for good, as far as this side can tell: it runs only when somebody says `cont`."""
         return self.qmp("query-status")["status"] in ("postmigrate", "paused")
 
+
+class Source(Running):
+    """A QEMU that is started here. `source_qmp`: another socket, for vmferry, as each serves one client at a time."""
+
+    def __init__(self, folder, guest, kernel, initrd):
+        self.folder, self.guest = pathlib.Path(folder), guest
+        super().__init__(self.folder / "console", self.folder / "qmp-test")
+        self.source_qmp = self.folder / "qmp"
+        disk = self.folder / "disk"
+        with open(disk, "wb") as image:
+            image.truncate(16 << 20)
+        with open(self.folder / "qemu.log", "wb") as log:
+            self.process = subprocess.Popen(
+                ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", guest.machine, "-cpu", CPU, "-smp", str(guest.vcpus),
+                 "-m", str(guest.memory_mib), "-nodefaults", "-no-user-config", "-name", guest.name, "-kernel", kernel,
+                 "-initrd", initrd, "-append", linux_guest.COMMAND_LINE, *guest.devices(disk), "-serial", f"file:{self.console}",
+                 "-display", "none", "-qmp", f"unix:{self.qmp_socket},server=on,wait=off",
+                 "-qmp", f"unix:{self.source_qmp},server=on,wait=off"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def check_alive(self):
+        if not self.alive():
+            raise ticks.Failed(f"QEMU ended with {self.process.returncode}: {(self.folder / 'qemu.log').read_text()[-500:]}")
+
     def close(self):
-        self.qmp.close()
         if self.alive():
             self.process.kill()
         self.process.wait()

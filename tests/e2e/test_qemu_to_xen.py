@@ -1,14 +1,18 @@
 """From a real QEMU into a real Xen, whose own `xl migrate-receive` takes the guest; after each scenario both ends are asked
 who runs.
 """
+import contextlib
 import os
 import tempfile
 import unittest
 
 import linux_guest
 import qemu_source
+from captures import NETDEV
+from crossing import MIGRATE_LOG
 from crossing_to_xen import crossing_to_xen
-from replay import VMFERRY
+from local_destination import LocalDestination
+from replay import VMFERRY, wait_for
 from wire import Point
 from xen_host import XenHost
 
@@ -39,8 +43,9 @@ class QemuToXen(unittest.TestCase):
             self.source.qmp("cont")
         self.source.goes_on(1)
 
-    def crossing(self):
-        return crossing_to_xen(self.id().split(".", 1)[1], self.xen, self.guest, self.kernel, self.initrd, self.source)
+    def crossing(self, suffix="", source=None):
+        name = self.id().split(".", 1)[1] + (suffix and f".{suffix}")
+        return crossing_to_xen(name, self.xen, self.guest, self.kernel, self.initrd, source or self.source)
 
     def test_live(self):
         with self.crossing() as c:
@@ -49,8 +54,35 @@ class QemuToXen(unittest.TestCase):
             report = c.report()
             self.assertEqual((report["state"], report["error"]), ("reported", None))
             self.assertEqual(c.source.migration_status(), "completed")
-            print(c.runs_only_in_xen())
+            c.runs_only_in_xen()
             c.destroy()
+
+    def test_round_trip(self):
+        """QEMU → Xen → QEMU → Xen: the same memory throughout."""
+        with self.crossing() as c:
+            c.serve()
+            c.migrate()
+            self.assertIsNone(c.report()["error"])
+            c.runs_only_in_xen(3)
+            back = c.closing.enter_context(contextlib.closing(LocalDestination(True, NETDEV)))
+            back.expect(self.guest.name)
+            back.make_disk(self.guest.name, 16 << 20)
+            server = c.closing.enter_context(contextlib.closing(back.serve()))
+            before = c.last_tick_in_xen()
+            self.xen.machine.start(f"xl migrate -s '' {self.guest.name} 'socat -t 60 - TCP:10.0.2.2:{server.port}'", MIGRATE_LOG)
+            wait_for(server.ends, 300, "the session's report")
+            self.assertIsNone(server.ends()[-1]["error"], self.xen.run(f"cat {MIGRATE_LOG}").text)
+            session, = back.sessions()
+            moved = qemu_source.Running(back.console(self.guest.name), session["qmp"])
+            moved.source_qmp = session["qmp"]
+            tick = moved.wait_tick(before.number + 4)
+            self.assertEqual((tick.sum, tick.disk_hash), (before.sum, before.disk_hash))
+            with self.crossing("again", moved) as again:
+                again.serve()
+                again.migrate()
+                self.assertIsNone(again.report()["error"])
+                again.runs_only_in_xen()
+                again.destroy()
 
     def test_live_without_return_path(self):
         with self.crossing() as c:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "parsers/xen/describe.hpp"
+#include "translators/devices.hpp"
 
 namespace vmferry::test {
 namespace {
@@ -84,6 +85,46 @@ Differences differences(const std::vector<xen::HvmParam>& there, const std::vect
     for (const auto& [index, unused] : all)
         if (one[index] != two[index])
             found[fmt::format("HVM_PARAMS.{}", xen::hvm_param_name(index))] = one[index] + " → " + two[index];
+    return found;
+}
+
+namespace {
+
+using Bytes1 = std::map<std::string, std::string>;
+
+void flatten(const qemu::Struct& part, const std::string& exact, const std::string& general, Bytes1& values,
+             std::map<std::string, std::string>& names) {
+    std::map<std::string, int> seen;
+    for (const auto& field : part.fields) {
+        const auto bare = field.name.substr(0, field.name.find('['));
+        const auto place = fmt::format("{}|{}#{}", exact, field.name, seen[field.name]++);
+        const auto name = general + "." + bare;
+        if (field.elements.empty()) {
+            std::string text;
+            for (const auto byte : field.data) text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+            values[place] = text;
+            names[place] = name;
+        }
+        for (std::size_t n = 0; n < field.elements.size(); ++n)
+            flatten(field.elements[n], fmt::format("{}|{}", place, n), name, values, names);
+    }
+    for (const auto& sub : part.subsections)
+        flatten(sub, exact + "+" + sub.vmsd_name, general + "+" + sub.vmsd_name, values, names);
+}
+
+}  // namespace
+
+Differences differences(const qemu::DeviceTree& there, const qemu::DeviceTree& back) {
+    Bytes1 one, two;
+    std::map<std::string, std::string> names;
+    for (const auto* side : {&there, &back})
+        for (const auto& section : side->sections)
+            flatten(section.root, fmt::format("{}/{}", section.idstr, section.instance),
+                    std::string(name_without_slot(section.idstr)), side == &there ? one : two, names);
+    Differences found;
+    for (const auto& [place, name] : names)
+        if (one[place] != two[place])
+            found.try_emplace(name, one[place].substr(0, 80) + " → " + two[place].substr(0, 80));
     return found;
 }
 

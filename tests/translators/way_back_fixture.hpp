@@ -19,4 +19,8 @@ using Differences = std::map<std::string, std::string>;
 [[nodiscard]] Differences differences(const std::vector<xen::HvmParam>& there,
                                       const std::vector<xen::HvmParam>& back);
 
+/// Every field of QEMU's sections whose bytes differ, as "section.field", subsections as "section+name";
+/// without instances, slots and indexes.
+[[nodiscard]] Differences differences(const qemu::DeviceTree& there, const qemu::DeviceTree& back);
+
 }  // namespace vmferry::test
