@@ -88,7 +88,8 @@ Result<CpuFacts> read_cpu_facts(Loop& loop, QmpClient& qmp, const TimeLimits& li
     if (!cpus.is_array() || cpus.empty()) return environment_error("QEMU", "query-cpus-fast", "no CPU");
     const auto path = cpus.front().value("qom-path", "");
     json values = json::object();
-    for (const auto* name : {"vendor", "family", "model", "stepping", "model-id", "phys-bits", "feature-words"}) {
+    for (const auto* name :
+         {"vendor", "family", "model", "stepping", "model-id", "phys-bits", "feature-words"}) {
         VMFERRY_ASSIGN(values[name], qmp_call(loop, qmp, "qom-get", {{"path", path}, {"property", name}},
                                               limits.qmp_answers));
     }
@@ -103,12 +104,8 @@ std::string write_cpu_facts(const CpuFacts& facts) {
                          {"cpuid-input-ecx", word.subleaf},
                          {"cpuid-register", names[std::to_underlying(word.reg)]},
                          {"features", word.bits}});
-    json values = {{"vendor", facts.vendor},
-                   {"family", facts.family},
-                   {"model", facts.model},
-                   {"stepping", facts.stepping},
-                   {"model-id", facts.brand},
-                   {"feature-words", words}};
+    json values = {{"vendor", facts.vendor},     {"family", facts.family},  {"model", facts.model},
+                   {"stepping", facts.stepping}, {"model-id", facts.brand}, {"feature-words", words}};
     if (facts.phys_bits) values["phys-bits"] = *facts.phys_bits;
     return values.dump();
 }

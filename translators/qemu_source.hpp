@@ -67,9 +67,9 @@ struct SourceFacts {
     std::string uuid;     ///< canonical; empty or all zero if it has none
     unsigned vcpus = 1, max_vcpus = 1;
     std::vector<unsigned> apic_ids;  ///< of the `vcpus` that are there, in QEMU's order
-    std::string ram_block;           ///< RAM block of -m: "pc.ram", or its backend's id; empty: several (NUMA)
-    std::uint64_t ram_bytes = 0;     ///< -m, without DIMMs
-    std::uint64_t low_ram_end = 0;   ///< first guest-physical address above the part of -m below 4 GiB
+    std::string ram_block;          ///< RAM block of -m: "pc.ram", or its backend's id; empty: several (NUMA)
+    std::uint64_t ram_bytes = 0;    ///< -m, without DIMMs
+    std::uint64_t low_ram_end = 0;  ///< first guest-physical address above the part of -m below 4 GiB
     std::vector<SourceDimm> dimms;
     std::string vga;  ///< "cirrus-vga", "VGA", "" = none
     PciSlot vga_slot;
