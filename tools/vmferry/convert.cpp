@@ -172,6 +172,7 @@ void add_convert(CLI::App& app, Invocation& invocation) {
     command->add_flag("--json", options->json, "print JSON");
     options->destination.add_to(*command, invocation);
     options->xen.add_to(*command, options->destination);
+    command->get_option("--to")->required();
     command->callback([options, &invocation] { invocation.action = [options] { return run(*options); }; });
 }
 
