@@ -63,6 +63,9 @@ class Judge:
         """One console line without its end. Raises Failed."""
         text = text.rstrip("\r\n")
         if not text:
+            # Of the line that was being printed, only its end may have been missing.
+            if self.lines == 0 and self.fragment is None:
+                self.fragment = ""
             return
         self.lines += 1
         match = TICK.match(text)
