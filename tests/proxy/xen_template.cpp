@@ -72,9 +72,10 @@ TEST_CASE("what is no template says so") {
     CHECK(qemu.error().kind == ErrorKind::usage);
     CHECK(qemu.error().found == "a stream of the kind QEMU migration stream");
 
-    auto bytes = std::move(strip_pages(capture("xen-4.17-linux-2vcpu-e1000-ide.up.zst"))->bytes);
-    bytes.resize(bytes.size() - 1);
-    write_file(path, bytes);
+    const auto whole = strip_pages(capture("xen-4.17-linux-2vcpu-e1000-ide.up.zst"));
+    REQUIRE(whole);
+    const Bytes bytes = whole->bytes;
+    write_file(path, Buffer(bytes.begin(), bytes.end() - 1));
     const auto cut = read_xen_template(path);
     REQUIRE(!cut);
     CHECK(cut.error().kind == ErrorKind::stream);
