@@ -47,6 +47,7 @@ class Recorded(unittest.TestCase):
             with self.subTest(guest.name):
                 lengths = next(lengths for release, lengths in LAPIC_LENGTHS.items() if f"xen-{release}-" in guest.name)
                 result = restored(guest.stream)
+                self.assertEqual(result.violations, [])
                 self.assertEqual(check(result, lapic_lengths=lengths), [])
                 facts = result.facts
                 self.assertEqual(cpu_policy_rules.check(facts["cpuid"], facts["msrs"], facts["cpuid"], facts["msrs"]), [])

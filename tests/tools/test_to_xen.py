@@ -114,7 +114,7 @@ class JudgesSeeFaults(unittest.TestCase):
         return restored
 
     def test_save_records(self):
-        """Every byte of every record that Xen uses, but those that it ignores or that have more than one right value."""
+        """Places all over every record, but those that Xen ignores or that have more than one right value."""
         context, at, unseen = self.restored.hvm_context, 0, []
         while at < len(context):
             kind, instance, length = struct.unpack_from("<HHI", context, at)
