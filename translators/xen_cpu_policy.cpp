@@ -165,7 +165,7 @@ void show_identity(xen::CpuidPolicy& policy, const CpuFacts& cpu, AuditReport& a
             std::uint32_t value = 0;
             for (unsigned byte = 0; byte < 4; ++byte)
                 value |= std::uint32_t{static_cast<unsigned char>(
-                             text[std::size_t{part} * brand_leaf_bytes + word * 4 + byte])}
+                             text[std::size_t{part} * brand_leaf_bytes + std::size_t{word} * 4 + byte])}
                          << (byte * 8);
             *register_of(*leaf, static_cast<CpuidRegister>(word)) = value;
         }

@@ -243,7 +243,7 @@ TEST_CASE(
     const auto pick = [&](std::size_t below) { return random() % below; };
     constexpr std::size_t behind_block_list = 0x100;
     unsigned errors = 0, whole = 0;
-    for (unsigned i = 0; i < 80; ++i) {
+    for (unsigned i = 0; i < 24; ++i) {
         auto changed = stream;
         for (auto times = 1 + i % 2; times > 0; --times) {
             const auto at = behind_block_list + pick(changed.size() - behind_block_list);
@@ -275,6 +275,6 @@ TEST_CASE(
             REQUIRE(checker.context().empty());
         }
     }
-    CHECK(errors > 20);
-    CHECK(whole > 2);  // inside a page a change is no error
+    CHECK(errors > 6);
+    CHECK(whole > 0);  // inside a page a change is no error
 }

@@ -73,14 +73,15 @@ struct FromQemu {
 };
 
 template <typename Body>
-const Body& record(const XenImage& image, std::uint16_t instance = 0) {
+Body record(const XenImage& image, std::uint16_t instance = 0) {
     const auto* found = xen::find_record<Body>(image.context, instance);
     REQUIRE(found);
     return *found;
 }
 
 std::uint32_t lapic_register(const XenImage& image, std::size_t at) {
-    return load_le<std::uint32_t>(std::as_bytes(std::span(record<hvm_hw_lapic_regs>(image).data)), at);
+    const auto page = record<hvm_hw_lapic_regs>(image);
+    return load_le<std::uint32_t>(std::as_bytes(std::span(page.data)), at);
 }
 constexpr std::size_t tmict = 0x380, tdcr = 0x3E0;
 
@@ -150,7 +151,7 @@ TEST_CASE("PIIX3's links become Xen's, one further") {
     const auto config = test::config_space(guest.source.tree, "0000:00:01.0/PIIX3");
     const std::uint8_t routes[] = {10, 0x80, 11, 5};
     for (std::size_t link = 0; link < 4; ++link) config[0x60 + link] = std::byte{routes[link]};
-    const auto& link = record<hvm_hw_pci_link>(guest.good());
+    const auto link = record<hvm_hw_pci_link>(guest.good());
     CHECK(link.route[1] == 10);
     CHECK(link.route[2] == 0);
     CHECK(link.route[3] == 11);
@@ -188,7 +189,7 @@ TEST_CASE("registers in the form that Xen accepts") {
     guest.set("cpu", "env.tr|flags", 0x8900);
     guest.set("timer", "cpu_ticks_offset", 0x123456789ABC);
     const auto image = guest.good();
-    const auto& cpu = record<hvm_hw_cpu>(image);
+    const auto cpu = record<hvm_hw_cpu>(image);
     CHECK(cpu.cr0 == 0x80050033);
     CHECK(cpu.dr7 == 0x400);
     CHECK(cpu.tr_arbytes == 0x8B);
@@ -214,7 +215,8 @@ TEST_CASE("x87 registers: physical order under TCG, the stack's under KVM") {
         for (std::size_t i = 0; i < 8; ++i)
             guest.set("cpu", fmt::format("env.fpregs|{}|tmp|tmp_mant", i), 100 + i);
         const auto image = guest.good();
-        const auto fpu = read_fxsave(std::as_bytes(std::span(record<hvm_hw_cpu>(image).fpu_regs)));
+        const auto cpu = record<hvm_hw_cpu>(image);
+        const auto fpu = read_fxsave(std::as_bytes(std::span(cpu.fpu_regs)));
         for (std::size_t i = 0; i < 8; ++i)
             CHECK(fpu.st[i].mantissa == 100 + (accel == Accel::tcg ? (top + i) % 8 : i));
     }

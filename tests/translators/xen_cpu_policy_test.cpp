@@ -81,6 +81,7 @@ TEST_CASE_FIXTURE(Fixture, "XSAVE components go with their features") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "a template of a host with more") {
+    xen.cpuid.reserve(xen.cpuid.size() + 4);  // the references below stay
     auto& features = *std::ranges::find(xen.cpuid, 7U, &xen::CpuidLeaf::leaf);
     features.ebx |= 0xDC230000;  // AVX-512
     features.ecx |= 1U << 3;     // PKU
