@@ -46,6 +46,7 @@ struct Fixture {
 
 std::string models(const std::vector<SourceDevice>& devices) {
     std::vector<std::string> names;
+    names.reserve(devices.size());
     for (const auto& device : devices) names.push_back(device.model);
     std::ranges::sort(names);
     std::string all;
