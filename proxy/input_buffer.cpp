@@ -9,7 +9,9 @@ std::span<std::byte> InputBuffer::space(std::size_t need) {
     // Room for one page that was cut at the end of the last read: so each read can be a full one.
     const auto wanted = std::max(need, size_ + page_size);
     if (data_.size() < wanted || (data_.size() > wanted && rest.size() <= page_size)) {
-        Buffer larger(std::max(wanted, rest.size()));
+        // A record that is held until its end (QEMU's device state) asks for a little more each time: the
+        // room grows by half of it, or it would be copied with every read.
+        Buffer larger(std::max(wanted == need ? need + need / 2 : wanted, rest.size()));
         if (!rest.empty()) std::memcpy(larger.data(), rest.data(), rest.size());
         data_ = std::move(larger);
     } else if (begin_ > 0) {
