@@ -157,8 +157,13 @@ Result<std::string> SourceQemu::resume() {
     const Loop::Shield shield(loop_);
     channel_.close();
     if (qmp_socket_.empty()) {
-        if (return_path_ ? !told_ : !whole_)
+        if (return_path_ && !told_)
             return std::string("the source runs on by itself (it cannot be asked: there is no QMP)");
+        if (!return_path_ && !whole_)
+            return std::string(
+                "the source runs on by itself, unless it had written all of its stream: it does not wait, "
+                "and "
+                "cannot be asked; if `info status` in its monitor says postmigrate, type `cont`");
         auto error = source_error("running the guest again",
                                   "it is stopped (postmigrate), and there is no QMP", "running");
         error.hint = "type `cont` in the source's monitor";

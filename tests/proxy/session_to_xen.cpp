@@ -67,7 +67,11 @@ TEST_CASE_FIXTURE(Fixture, "a source that cannot be asked is refused, unless tha
         destination.options.allow = {"unconfirmed-source"};
         rule = "blind-source";
     }
-    const auto error = given_back(run());
+    // Else a guest as small as this one has written all of its stream before anybody has read its head.
+    machine.command("migrate-set-parameters", {{"max-bandwidth", 100'000}});
+    const auto report = run();
+    const auto error = given_back(report);
+    CHECK(noted(report, "the source runs on by itself"));
     CHECK(error.kind == ErrorKind::refused);
     CHECK(error.record == rule);
 }
