@@ -12,7 +12,10 @@ Result<std::optional<SourceFacts>> ask_source(Loop& loop, const std::string& soc
                                               const TimeLimits& limits) {
     if (socket.empty()) return std::nullopt;
     QmpClient qmp(loop.uv(), "source QEMU");
-    VMFERRY_TRY(qmp_connect(loop, qmp, socket, limits.qmp_answers));
+    if (auto greeting = qmp_connect(loop, qmp, socket, limits.qmp_answers); !greeting) {
+        greeting.error().hint = "a QMP socket serves one client at a time: give vmferry one of its own";
+        return std::unexpected(std::move(greeting).error());
+    }
     VMFERRY_ASSIGN(auto facts, read_source_facts(loop, qmp, limits));
     return facts;
 }

@@ -158,17 +158,13 @@ void show_identity(xen::CpuidPolicy& policy, const CpuFacts& cpu, AuditReport& a
     std::ranges::copy_n(cpu.brand.begin(),
                         static_cast<std::ptrdiff_t>(std::min(cpu.brand.size(), text.size() - 1)),
                         text.begin());
-    for (std::uint32_t part = 0; part < brand_bytes / brand_leaf_bytes; ++part) {
-        auto* leaf = find_leaf(policy, 0x80000002 + part);
+    for (std::size_t at = 0; at < brand_bytes; at += 4) {
+        auto* leaf = find_leaf(policy, 0x80000002 + static_cast<std::uint32_t>(at / brand_leaf_bytes));
         if (leaf == nullptr) return;
-        for (unsigned word = 0; word < 4; ++word) {
-            std::uint32_t value = 0;
-            for (unsigned byte = 0; byte < 4; ++byte)
-                value |= std::uint32_t{static_cast<unsigned char>(
-                             text[std::size_t{part} * brand_leaf_bytes + std::size_t{word} * 4 + byte])}
-                         << (byte * 8);
-            *register_of(*leaf, static_cast<CpuidRegister>(word)) = value;
-        }
+        std::uint32_t value = 0;
+        for (unsigned byte = 0; byte < 4; ++byte)
+            value |= std::uint32_t{static_cast<unsigned char>(text[at + byte])} << (byte * 8);
+        *register_of(*leaf, static_cast<CpuidRegister>(at % brand_leaf_bytes / 4)) = value;
     }
 }
 
