@@ -219,10 +219,7 @@ Error Crossing::truncated(std::size_t have) const {
 }
 
 Result<Crossing::Progress> Crossing::advance(Bytes in, OutputBatch& out) {
-    const auto before = out.bytes();
-    auto progress = impl_->advance(in, out);
-    impl_->counters.bytes_out += out.bytes() - before;
-    return progress;
+    return counting(out, impl_->counters.bytes_out, [&] { return impl_->advance(in, out); });
 }
 
 void Crossing::set_limits(const Limits& limits) {
@@ -230,17 +227,12 @@ void Crossing::set_limits(const Limits& limits) {
 }
 
 Result<void> Crossing::set_destination(Plan plan, qemu::Snapshot twin, OutputBatch& out) {
-    const auto before = out.bytes();
-    auto result = impl_->set_destination(std::move(plan), std::move(twin), out);
-    impl_->counters.bytes_out += out.bytes() - before;
-    return result;
+    return counting(out, impl_->counters.bytes_out,
+                    [&] { return impl_->set_destination(std::move(plan), std::move(twin), out); });
 }
 
 Result<void> Crossing::finish(std::uint64_t realtime_ns, OutputBatch& out) {
-    const auto before = out.bytes();
-    auto result = impl_->finish(realtime_ns, out);
-    impl_->counters.bytes_out += out.bytes() - before;
-    return result;
+    return counting(out, impl_->counters.bytes_out, [&] { return impl_->finish(realtime_ns, out); });
 }
 
 }  // namespace vmferry

@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "proxy/compare_blocks.hpp"
 #include "proxy/crossing_impl.hpp"
 #include "proxy/zero_page.hpp"
 
@@ -14,43 +15,11 @@ namespace vmferry {
 
 // ---- the head ----
 
-namespace {
-
-const qemu::RamBlock* find_block(const std::vector<qemu::RamBlock>& blocks, std::string_view name) {
-    const auto found = std::ranges::find(blocks, name, &qemu::RamBlock::idstr);
-    return found == blocks.end() ? nullptr : &*found;
-}
-
-}  // namespace
-
-// Each block that guest memory fills must exist in the destination and be just as long as the plan says:
-// QEMU would refuse an offset beyond its end only after the guest has been paused, and a longer block means
-// another memory layout.
-Result<void> Crossing::Impl::check_blocks() const {
-    const auto check = [&](const std::string& name, std::uint64_t bytes) -> Result<void> {
-        const auto* block = find_block(twin.blocks, name);
-        if (block != nullptr && block->used_length == bytes) return {};
-        return environment_error(
-            "destination", fmt::format("comparing RAM block {} with the plan", name),
-            block == nullptr ? "no such block" : fmt::format("{:#x} bytes", block->used_length),
-            fmt::format("{:#x} bytes", bytes));
-    };
-    for (const auto& range : plan.ram) {
-        std::uint64_t end = 0;
-        for (const auto& other : plan.ram)
-            if (other.block == range.block)
-                end = std::max(end, other.block_offset + other.frames * page_size);
-        VMFERRY_TRY(check(range.block, end));
-    }
-    if (!plan.vram_block.empty()) VMFERRY_TRY(check(plan.vram_block, plan.vram_bytes));
-    if (!plan.acpi_block.empty()) VMFERRY_TRY(check(plan.acpi_block, plan.acpi_bytes));
-    return {};
-}
-
 Result<void> Crossing::Impl::set_destination(Plan new_plan, qemu::Snapshot new_twin, OutputBatch& out) {
     plan = std::move(new_plan);
     twin = std::move(new_twin);
-    VMFERRY_TRY(check_blocks());
+    VMFERRY_TRY(compare_blocks("destination", twin.blocks, plan.ram,
+                               {{plan.vram_block, plan.vram_bytes}, {plan.acpi_block, plan.acpi_bytes}}));
     map.emplace(plan);
 
     Buffer head;

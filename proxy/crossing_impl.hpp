@@ -50,7 +50,6 @@ class Crossing::Impl {
     void send_roms(OutputBatch& out);
 
     // ---- crossing_finish.cpp ----
-    [[nodiscard]] Result<void> check_blocks() const;
     Result<void> translate(std::uint64_t realtime_ns);
     Result<void> plan_reset_stub();
     void report_pages();

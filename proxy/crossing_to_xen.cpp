@@ -110,10 +110,16 @@ Result<void> CrossingToXen::Impl::accept_page(const qemu::RamPage& page, std::ui
         case XenPagePlace::Fate::hold:
             ++counters.held_pages;
             return spill.store(place->slot, zero ? Bytes(zeros) : page.data);
+        case XenPagePlace::Fate::firmware_area:
+            // hvmloader's own pages hold something: an empty one is of the device that stood in for the area.
+            if (!zero || !first) break;
+            ++counters.dropped_pages;
+            count_drop("the firmware's area, where it has put nothing");
+            return {};
         case XenPagePlace::Fate::ram:
+            if (first) ++counters.populated;
             break;
     }
-    if (first) ++counters.populated;
     if (zero)
         pages.zero(out, place->gfn);
     else
@@ -187,24 +193,16 @@ void CrossingToXen::set_limits(const Crossing::Limits& limits) {
 }
 
 Result<CrossingToXen::Progress> CrossingToXen::advance(Bytes in, OutputBatch& out) {
-    const auto before = out.bytes();
-    auto progress = impl_->advance(in, out);
-    impl_->counters.bytes_out += out.bytes() - before;
-    return progress;
+    return counting(out, impl_->counters.bytes_out, [&] { return impl_->advance(in, out); });
 }
 
 Result<void> CrossingToXen::set_destination(XenPlan plan, XenTemplate xen, OutputBatch& out) {
-    const auto before = out.bytes();
-    auto result = impl_->set_destination(std::move(plan), std::move(xen), out);
-    impl_->counters.bytes_out += out.bytes() - before;
-    return result;
+    return counting(out, impl_->counters.bytes_out,
+                    [&] { return impl_->set_destination(std::move(plan), std::move(xen), out); });
 }
 
 Result<void> CrossingToXen::finish(std::uint64_t realtime_ns, OutputBatch& out) {
-    const auto before = out.bytes();
-    auto result = impl_->finish(realtime_ns, out);
-    impl_->counters.bytes_out += out.bytes() - before;
-    return result;
+    return counting(out, impl_->counters.bytes_out, [&] { return impl_->finish(realtime_ns, out); });
 }
 
 }  // namespace vmferry

@@ -13,48 +13,19 @@
 
 #include "parsers/qemu/snapshot.hpp"
 #include "parsers/xen/stream_writer.hpp"
+#include "proxy/compare_blocks.hpp"
 #include "proxy/crossing_to_xen_impl.hpp"
 
 namespace vmferry {
 
 // ---- the head ----
 
-// Each block of the plan must be in the stream and just as long: else a part of the guest's memory would be
-// left behind, or never come.
-Result<void> CrossingToXen::Impl::check_blocks() const {
-    const auto check = [&](const std::string& name, std::uint64_t bytes) -> Result<void> {
-        const auto block = std::ranges::find(source.blocks, name, &qemu::RamBlock::idstr);
-        if (block != source.blocks.end() && block->used_length == bytes) return {};
-        return environment_error(
-            "source", fmt::format("comparing RAM block {} with the plan", name),
-            block == source.blocks.end() ? "no such block" : fmt::format("{:#x} bytes", block->used_length),
-            fmt::format("{:#x} bytes", bytes));
-    };
-    for (const auto& range : plan.ram) {
-        std::uint64_t end = 0;
-        for (const auto& other : plan.ram)
-            if (other.block == range.block)
-                end = std::max(end, other.block_offset + other.frames * page_size);
-        VMFERRY_TRY(check(range.block, end));
-    }
-    if (!plan.vram_block.empty()) VMFERRY_TRY(check(plan.vram_block, plan.vram_bytes));
-    if (!plan.acpi_block.empty()) VMFERRY_TRY(check(plan.acpi_block, plan.acpi_bytes));
-    return {};
-}
-
 Result<void> CrossingToXen::Impl::set_destination(XenPlan new_plan, XenTemplate new_xen, OutputBatch& out) {
     plan = std::move(new_plan);
     xen = std::move(new_xen);
-    VMFERRY_TRY(check_blocks());
+    VMFERRY_TRY(compare_blocks("source", source.blocks, plan.ram,
+                               {{plan.vram_block, plan.vram_bytes}, {plan.acpi_block, plan.acpi_bytes}}));
     map.emplace(plan, source.blocks);
-    if (!map->unknown_blocks().empty())
-        return std::unexpected(Error{.kind = ErrorKind::refused,
-                                     .format = "qemu",
-                                     .record = "ram MEM_SIZE",
-                                     .field = "idstr",
-                                     .found = fmt::format("RAM block {}", map->unknown_blocks().front()),
-                                     .expected = "blocks that have a place in a Xen domain",
-                                     .hint = "remove the device that it belongs to at the source"});
 
     Buffer head;
     xen::XlHeader header;

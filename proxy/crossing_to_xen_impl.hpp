@@ -54,7 +54,6 @@ class CrossingToXen::Impl {
     void count_drop(const char* why);
 
     // ---- crossing_to_xen_finish.cpp ----
-    [[nodiscard]] Result<void> check_blocks() const;
     Result<void> translate(std::uint64_t realtime_ns);
     Result<void> send_held(OutputBatch& out);
     void send_special(OutputBatch& out);

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <sys/uio.h>
@@ -51,5 +53,14 @@ class OutputBatch {
     std::size_t copied_ = 0;
     std::size_t bytes_ = 0;
 };
+
+/// What `action` returns; `total` grows by the bytes that it has appended to `out`.
+template <typename Action>
+auto counting(OutputBatch& out, std::uint64_t& total, Action&& action) {
+    const auto before = out.bytes();
+    auto result = std::forward<Action>(action)();
+    total += out.bytes() - before;
+    return result;
+}
 
 }  // namespace vmferry

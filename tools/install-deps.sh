@@ -3,7 +3,7 @@
 set -euo pipefail
 packages=(g++ cmake ninja-build ccache pkg-config git
   libuv1-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libtomlplusplus-dev doctest-dev
-  libzstd-dev zlib1g-dev libssl-dev libxen-dev
+  libzstd-dev zlib1g-dev libssl-dev uuid-dev libxen-dev
   qemu-system-x86 qemu-system-xen qemu-utils seabios ipxe-qemu xen-utils-4.17 zstd socat python3 clang-format clang-tidy-19)
 missing=()
 for p in "${packages[@]}"; do

@@ -15,7 +15,8 @@ constexpr std::array rules{
          "A control register or XCR0 holds a bit of a feature that the guest's CPUID policy or the "
          "destination's CPU "
          "does not have.",
-         "Mask the feature on the Xen side (cpuid = … in xl.cfg), or use a destination that has it."},
+         "Mask the feature where the guest boots (cpuid = … in xl.cfg, -cpu …,FEATURE=off), or use a "
+         "destination that has it."},
     Rule{"xsave-without-record", risk, records,
          "The guest has enabled XSAVE (CR4.OSXSAVE), but the stream does not say with which components; "
          "accepted, "
@@ -23,11 +24,12 @@ constexpr std::array rules{
          "Boot the guest with noxsave, or migrate from a Xen host whose own virtualization is not nested in "
          "emulation."},
     Rule{"cpu-msr", risk, records,
-         "A model-specific register holds a value that QEMU has no place for; it is lost.",
-         "Mask the feature behind it on the Xen side (cpuid = … in xl.cfg)."},
+         "A model-specific register holds a value that the destination has no place for; it is lost.",
+         "Mask the feature behind it where the guest boots (cpuid = … in xl.cfg, -cpu …,FEATURE=off)."},
     Rule{"nested-virtualization", impossible, records,
          "A hypervisor runs inside the guest (VMX or SVM is enabled); its state is not in the stream.",
-         "Stop it, or set nestedhvm = 0 on the Xen side and restart the guest."},
+         "Stop it, or restart the guest without hardware virtualization (nestedhvm = 0, -cpu "
+         "…,vmx=off,svm=off)."},
     Rule{"pending-event", risk, records,
          "An event was on its way into a vCPU that the destination cannot be handed; it would be lost.",
          "Try again: the moment passes."},
@@ -61,7 +63,7 @@ constexpr std::array rules{
     Rule{"apic-ids", impossible, records, "A vCPU has another APIC id than the destination gives it.",
          "Do not change APIC ids in the guest; report it, if you have not."},
     Rule{"apic-base", impossible, records,
-         "The guest has moved an APIC; QEMU's stay at 0xFEE00000 and 0xFEC00000.",
+         "The guest has moved an APIC; the destination's stay at 0xFEE00000 and 0xFEC00000.",
          "Do not move APICs in the guest."},
     Rule{"x2apic-under-tcg", risk, records,
          "The guest runs its local APICs in x2APIC mode, which TCG has only since QEMU 9.0.",
@@ -123,21 +125,21 @@ constexpr std::array rules{
     // ---- devices ----
     Rule{"device-left-out", risk, records,
          "The guest has a device that the destination does not have; it disappears.",
-         "Remove it on the Xen side, or add it to the destination."},
+         "Remove it from the guest, or add it to the destination."},
     Rule{"device-missing", impossible, records,
          "The destination has a device of the plan whose state the stream does not contain.",
-         "Let the Xen domain's configuration say what its device model runs with."},
+         "Let the guest's configuration say all that it runs with."},
     Rule{"device-slot", impossible, records, "A device sits in another PCI slot than the destination's.",
          "Remove raw device-model arguments on the Xen side; report it, if there are none."},
     Rule{"device-version", impossible, records,
-         "The source's device model is newer than the destination's QEMU in this device.",
-         "Use a destination with a QEMU at least as new as the Xen host's."},
+         "The source's QEMU is newer than the destination's in this device.",
+         "Use a destination whose QEMU (on Xen: qemu-xen) is at least as new."},
     Rule{"device-model-rest", risk, records,
          "Bytes of unknown meaning stand behind the end of the device model's state.",
          "Remove what earlier migrations left in /var/lib/xen/qemu-save.* on the Xen side, and try again."},
     Rule{"device-mismatch", impossible, records,
          "A device of the destination is not the same as the guest's in what cannot be changed.",
-         "Use a machine type and options that match the Xen host's device model."},
+         "Use a machine type and options that match the source's."},
 };
 
 }  // namespace

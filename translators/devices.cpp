@@ -15,16 +15,6 @@ std::optional<unsigned> hex_number(std::string_view text) {
     return value;
 }
 
-/// "0000:00:03.0/e1000" → 3, 0. Nothing for a device behind a bridge ("0000:00:03.0:01.0/…") or a USB device.
-std::optional<std::pair<unsigned, unsigned>> slot_of(std::string_view idstr) {
-    if (!idstr.starts_with(bus0) || idstr.size() < bus0.size() + 5) return {};
-    const auto place = idstr.substr(bus0.size());
-    const auto device = hex_number(place.substr(0, 2)), function = hex_number(place.substr(3, 1));
-    if (!device || place[2] != '.' || !function || place[4] != '/' || place.find('/', 5) != place.npos)
-        return {};
-    return std::pair{*device, *function};
-}
-
 const qemu::Struct* pci_part(const qemu::Section& section) {
     if (section.root.fields.empty()) return nullptr;
     const auto& first = section.root.fields.front();
@@ -171,6 +161,15 @@ std::optional<std::string> pci_difference(const PciDevice& source, const PciDevi
 
 }  // namespace
 
+std::optional<PciSlot> slot_of(std::string_view idstr) {
+    if (!idstr.starts_with(bus0) || idstr.size() < bus0.size() + 5) return {};
+    const auto place = idstr.substr(bus0.size());
+    const auto device = hex_number(place.substr(0, 2)), function = hex_number(place.substr(3, 1));
+    if (!device || place[2] != '.' || !function || place[4] != '/' || place.find('/', 5) != place.npos)
+        return {};
+    return PciSlot{*device, *function};
+}
+
 std::optional<unsigned> PciDevice::pin() const {
     const auto value = byte(0x3D);
     if (value == 0 || value > 4) return {};
@@ -193,7 +192,7 @@ std::string_view name_without_slot(std::string_view idstr) {
 std::optional<PciDevice> pci_device(const qemu::Section& section) {
     const auto slot = slot_of(section.idstr);
     if (!slot) return {};
-    PciDevice device{.device = slot->first, .function = slot->second, .name = {}, .config = {}};
+    PciDevice device{.device = slot->device, .function = slot->function, .name = {}, .config = {}};
     device.name = name_without_slot(section.idstr);
     Bytes levels;
     if (const auto* part = pci_part(section)) {

@@ -32,6 +32,11 @@ struct PciDevice {
     [[nodiscard]] std::string title() const;         ///< "e1000 at 00:03.0"
 };
 
+/// Of a name on bus 0: "0000:00:03.0/e1000", a section's or a RAM block's. Nothing for what lies behind a
+/// bridge
+/// ("0000:00:03.0:01.0/…") or a controller.
+[[nodiscard]] std::optional<PciSlot> slot_of(std::string_view idstr);
+
 /// Nothing for a section that is not a PCI device's on bus 0.
 [[nodiscard]] std::optional<PciDevice> pci_device(const qemu::Section& section);
 [[nodiscard]] std::vector<PciDevice> pci_devices(const qemu::DeviceTree& tree);

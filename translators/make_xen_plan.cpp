@@ -6,10 +6,10 @@
 //     operator ───┘
 #include <algorithm>
 #include <array>
-#include <random>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <uuid/uuid.h>
 
 #include "translators/guest_name.hpp"
 #include "translators/xen_plan_parts.hpp"
@@ -26,18 +26,11 @@ constexpr std::uint64_t kib = 1u << 10;
 
 /// For a guest that has none, as libxl wants one.
 std::string random_uuid() {
-    std::random_device random;
-    std::array<std::uint32_t, 4> words{};
-    for (auto& word : words) word = random();
-    const auto byte = [&](std::size_t n) { return (words[n / 4] >> (n % 4 * 8)) & 0xFFU; };
-    std::string text;
-    for (std::size_t n = 0; n < 16; ++n) {
-        auto value = byte(n);
-        if (n == 6) value = (value & 0x0F) | 0x40;  // RFC 4122: version 4, variant 1
-        if (n == 8) value = (value & 0x3F) | 0x80;
-        text += fmt::format("{}{:02x}", n == 4 || n == 6 || n == 8 || n == 10 ? "-" : "", value);
-    }
-    return text;
+    uuid_t bytes;
+    uuid_generate_random(bytes);
+    std::array<char, UUID_STR_LEN> text{};
+    uuid_unparse_lower(bytes, text.data());
+    return text.data();
 }
 
 Result<void> check_machine(const XenPlanInput& in, AuditReport& audit) {
@@ -54,8 +47,8 @@ Result<void> check_machine(const XenPlanInput& in, AuditReport& audit) {
 
 /// Guests that came from Xen have a CPU for each even APIC id, as there; under TCG the odd ones exist too,
 /// and only fill the gaps (they wait for SIPI for ever). hvmloader's area is what such a guest is known by.
-unsigned count_vcpus(const SourceFacts& facts, bool from_hvmloader) {
-    if (!from_hvmloader) return facts.vcpus;
+unsigned count_vcpus(const SourceFacts& facts, Firmware firmware) {
+    if (firmware == Firmware::seabios_on_qemu) return facts.vcpus;
     return static_cast<unsigned>(
         std::ranges::count_if(facts.apic_ids, [](unsigned id) { return id % 2 == 0; }));
 }
@@ -63,7 +56,7 @@ unsigned count_vcpus(const SourceFacts& facts, bool from_hvmloader) {
 void plan_vcpus(const XenPlanInput& in, const DomainConfig* given, XenPlan& plan, AuditReport& audit) {
     plan.vcpus = given != nullptr ? given->max_vcpus : 1;
     if (in.facts) {
-        const auto real = count_vcpus(*in.facts, !plan.acpi_block.empty());
+        const auto real = count_vcpus(*in.facts, plan.firmware());
         if (given != nullptr && given->max_vcpus != real)
             audit.violated("domain-config",
                            fmt::format("max_vcpus is {}, the guest has {} vCPUs", given->max_vcpus, real));
@@ -71,7 +64,7 @@ void plan_vcpus(const XenPlanInput& in, const DomainConfig* given, XenPlan& plan
         if (in.facts->vcpus > real)
             audit.adapted("CPUs", fmt::format("{} CPUs that only fill gaps between APIC ids are left out",
                                               in.facts->vcpus - real));
-        if (in.facts->max_vcpus > in.facts->vcpus && plan.acpi_block.empty())
+        if (in.facts->max_vcpus > in.facts->vcpus && plan.firmware() == Firmware::seabios_on_qemu)
             audit.adapted("CPUs", "no more CPUs can be plugged in on the destination");
     }
     if (plan.vcpus == 0 || plan.vcpus > most_vcpus) {
@@ -142,7 +135,8 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
 std::string completed(const std::string& text, const XenPlan& plan) {
     auto json = Json::parse(text);
     json["c_info"]["name"] = plan.name;
-    if (plan.acpi_block.empty()) json["c_info"]["platformdata"][firmware_mark] = seabios_mark;
+    if (plan.firmware() == Firmware::seabios_on_qemu)
+        json["c_info"]["platformdata"][firmware_mark] = seabios_mark;
     return json.dump(4);
 }
 

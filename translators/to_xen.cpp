@@ -116,6 +116,11 @@ Result<XenImage> translate_to_xen(const QemuSource& source, const XenPlan& plan,
     VMFERRY_ASSIGN(const auto context, qemu::source_context(source.tree, plan.accel, realtime_ns));
     VMFERRY_ASSIGN(auto machine, qemu::read_machine(source.tree, context));
     VMFERRY_TRY(qemu::check_processor_rest(source.tree, machine, context, audit));
+    if (machine.firmware != plan.firmware())
+        audit.violated("firmware-origin",
+                       machine.firmware == Firmware::hvmloader
+                           ? "hvmloader set it up, but its area (…/xfw) is not there"
+                           : "SeaBIOS set it up under QEMU, but hvmloader's area is there");
     drop_fillers(machine, audit);
     check_apics(machine, plan, audit);
     check_clocks(machine, plan, audit);

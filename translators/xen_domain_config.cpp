@@ -104,7 +104,8 @@ class Deriver {
         Json create = {
             {"type", "hvm"}, {"name", plan_.name}, {"uuid", plan_.uuid}, {"run_hotplug_scripts", "True"}};
         // The way back knows the guest by it.
-        if (plan_.acpi_block.empty()) create["platformdata"] = {{firmware_mark, seabios_mark}};
+        if (plan_.firmware() == Firmware::seabios_on_qemu)
+            create["platformdata"] = {{firmware_mark, seabios_mark}};
         Json all = {{"c_info", std::move(create)}, {"b_info", std::move(build)}};
         if (!disks_.empty()) all["disks"] = disks_;
         if (!nics_.empty()) all["nics"] = nics_;

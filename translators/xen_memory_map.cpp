@@ -35,8 +35,9 @@ std::size_t segment(std::uint64_t gfn) {
     return std::min<std::size_t>((gfn - window_first) / 4, 12);
 }
 
-/// Why a block needs no place in a Xen domain; nullptr if that is not known.
-const char* dispensable(std::string_view name) {
+}  // namespace
+
+const char* dispensable_block(std::string_view name) {
     if (name == "pc.rom") return "option ROMs that nothing is seen of";
     if (name == "pc.bios") return upper_bios;
     if (name.starts_with("/rom@")) return "tables that QEMU's own firmware reads when it boots";
@@ -44,27 +45,21 @@ const char* dispensable(std::string_view name) {
     return nullptr;
 }
 
-}  // namespace
-
 XenMemoryMap::XenMemoryMap(const XenPlan& plan, const std::vector<qemu::RamBlock>& blocks) : ram_(plan.ram) {
     vram_pages_ = std::min(frame(plan.vram_bytes), max_slots - first_vram_slot);
     for (const auto& range : ram_) behind_ram_ = std::max(behind_ram_, range.first_gfn + range.frames);
     behind_ram_ = (behind_ram_ + block_alignment - 1) / block_alignment * block_alignment;
-    if (!plan.acpi_block.empty())
-        ram_.push_back({frame(plan.acpi_base), frame(plan.acpi_bytes), plan.acpi_block, 0});
 
     for (const auto& block : blocks) {
         auto& runs = blocks_.emplace_back();
-        bool planned = false;
-        for (const auto& range : ram_) {
-            if (range.block != block.idstr) continue;
-            planned = true;
-            add_ram(runs, range, block.used_length);
-        }
-        if (planned) {
+        for (const auto& range : ram_)
+            if (range.block == block.idstr) add_ram(runs, range, block.used_length);
+        if (!runs.empty()) {
             // Nothing else can be behind it.
-        } else if (block.idstr == plan.vram_block && !plan.vram_block.empty()) {
-            planned = true;
+        } else if (block.idstr == plan.acpi_block) {
+            const auto bytes = std::min(block.used_length, plan.acpi_bytes);
+            if (bytes > 0) runs.push_back({0, bytes, Fate::firmware_area, frame(plan.acpi_base), ""});
+        } else if (block.idstr == plan.vram_block) {
             const auto bytes = std::min(block.used_length, vram_pages_ * page_size);
             if (bytes > 0) runs.push_back({0, bytes, Fate::hold, first_vram_slot, ""});
         } else if (block.idstr == "pc.rom") {
@@ -74,12 +69,14 @@ XenMemoryMap::XenMemoryMap(const XenPlan& plan, const std::vector<qemu::RamBlock
             const auto target = bios_slot + frame(rom_bytes - bytes);
             runs.push_back({block.used_length - bytes, bytes, Fate::hold, target, ""});
         }
-        complete(runs, block, planned);
+        complete(runs, block);
     }
+    if (!plan.acpi_block.empty())
+        ram_.push_back({frame(plan.acpi_base), frame(plan.acpi_bytes), plan.acpi_block, 0});
 }
 
 /// The range, without what is held or lies behind the VGA window.
-void XenMemoryMap::add_ram(std::vector<Run>& runs, const RamRange& range, std::uint64_t block_bytes) const {
+void XenMemoryMap::add_ram(std::vector<Run>& runs, const RamRange& range, std::uint64_t block_bytes) {
     constexpr std::array<std::uint64_t, 5> cuts{0, frame(0xA0000), window_first, window_end, ~0ull};
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
         const auto first = std::max(range.first_gfn, cuts[i]);
@@ -101,13 +98,10 @@ void XenMemoryMap::add_ram(std::vector<Run>& runs, const RamRange& range, std::u
 }
 
 /// Sorts the runs of a block and gives all between them a reason.
-void XenMemoryMap::complete(std::vector<Run>& runs, const qemu::RamBlock& block, bool planned) {
+void XenMemoryMap::complete(std::vector<Run>& runs, const qemu::RamBlock& block) {
     std::ranges::sort(runs, {}, &Run::offset);
-    const char* why = dispensable(block.idstr);
-    if (why == nullptr) {
-        why = vga_window;  // the one gap that a plan leaves
-        if (!planned) unknown_.push_back(block.idstr);
-    }
+    const char* why = dispensable_block(block.idstr);
+    if (why == nullptr) why = vga_window;  // the one gap that a plan leaves
     std::vector<Run> whole;
     std::uint64_t at = 0;
     const auto drop_until = [&](std::uint64_t end) {
@@ -128,8 +122,8 @@ Result<XenPagePlace> XenMemoryMap::place(std::uint32_t block, std::uint64_t offs
             const auto inside = offset - run.offset;  // wraps for offsets before the run
             if (inside >= run.bytes) continue;
             const auto target = run.target + frame(inside);
-            return XenPagePlace{run.fate, run.fate == Fate::ram ? target : 0,
-                                run.fate == Fate::hold ? target : 0, run.why};
+            const bool held = run.fate == Fate::hold;
+            return XenPagePlace{run.fate, held ? 0 : target, held ? target : 0, run.why};
         }
     return stream_error("qemu", "ram record", "offset", 0, fmt::format("{:#x} in block {}", offset, block),
                         "an offset inside a block of the list");

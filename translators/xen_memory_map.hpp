@@ -3,8 +3,8 @@
 //     pc.ram            identity below the split, from 4 GiB on above it; 0xA0000–0xBFFFF nowhere
 //     0xC0000–0xFFFFF   pc.ram or pc.rom/pc.bios, by the PAM registers: held until they are known
 //     …/vga.vram        at the framebuffer BAR: held until it is known
-//     …/xfw             0xFC000000 (guests that hvmloader set up)
-//     other ROMs        dropped: only the source's own firmware uses them
+//     …/xfw             0xFC000000 (guests that hvmloader set up); pages that were never written are not
+//     there other ROMs        dropped: only the source's own firmware uses them
 //
 // A held page waits under a slot:
 //
@@ -28,11 +28,17 @@ namespace vmferry {
 
 /// Fate of one page of a RAM block.
 struct XenPagePlace {
-    enum class Fate : std::uint8_t { ram, hold, drop } fate = Fate::drop;
-    std::uint64_t gfn = 0;   ///< ram
+    /// firmware_area: as ram, but Xen has a frame only where hvmloader has put something. A dozen of 8192;
+    /// all of them would be more than the domain may have.
+    enum class Fate : std::uint8_t { ram, firmware_area, hold, drop } fate = Fate::drop;
+    std::uint64_t gfn = 0;   ///< ram, firmware_area
     std::uint64_t slot = 0;  ///< hold: the number under which it waits, below SpillFile::frames
     const char* why = "";    ///< drop
 };
+
+/// Why a block needs no place in a Xen domain: firmware, option ROMs, tables for QEMU's firmware. nullptr: it
+/// may be memory of the guest's.
+[[nodiscard]] const char* dispensable_block(std::string_view name);
 
 class XenMemoryMap {
   public:
@@ -48,8 +54,6 @@ class XenMemoryMap {
         std::uint64_t pages = 0;
     };
     [[nodiscard]] std::optional<RamStretch> next_ram(std::uint32_t block, std::uint64_t offset) const;
-    /// Blocks that are neither in the plan nor known to be dispensable: the guest's memory may be in them.
-    [[nodiscard]] const std::vector<std::string>& unknown_blocks() const { return unknown_; }
 
     static constexpr std::uint64_t first_vram_slot = 0x80;
     /// Slots are below this, whether a page waits there or not.
@@ -76,13 +80,12 @@ class XenMemoryMap {
         std::uint64_t target = 0;  ///< gfn or slot of the first page
         const char* why = "";
     };
-    void add_ram(std::vector<Run>& runs, const RamRange& range, std::uint64_t block_bytes) const;
-    void complete(std::vector<Run>& runs, const qemu::RamBlock& block, bool planned);
+    static void add_ram(std::vector<Run>& runs, const RamRange& range, std::uint64_t block_bytes);
+    static void complete(std::vector<Run>& runs, const qemu::RamBlock& block);
     [[nodiscard]] bool is_free(std::uint64_t first_gfn, std::uint64_t pages) const;
 
     std::vector<std::vector<Run>> blocks_;  ///< by block: ascending, without gaps
     std::vector<RamRange> ram_;             ///< with the ACPI area
-    std::vector<std::string> unknown_;
     std::uint64_t vram_pages_ = 0;
     std::uint64_t behind_ram_ = 0;  ///< frame at which a device model of Xen has unmapped video memory
 };

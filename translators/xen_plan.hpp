@@ -71,6 +71,10 @@ struct XenPlan {
     /// A guest that hvmloader set up has its ACPI tables in this block, at acpi_base; empty: none.
     std::string acpi_block;
     std::uint64_t acpi_base = 0xFC000000, acpi_bytes = 0;
+
+    [[nodiscard]] Firmware firmware() const {
+        return acpi_block.empty() ? Firmware::seabios_on_qemu : Firmware::hvmloader;
+    }
 };
 
 /// `facts` is empty for a source without QMP: then options.domain_config must be there.

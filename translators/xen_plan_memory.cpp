@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "translators/devices.hpp"
+#include "translators/xen_memory_map.hpp"
 #include "translators/xen_plan_parts.hpp"
 
 namespace vmferry {
@@ -34,26 +36,6 @@ constexpr std::array<std::string_view, 2> flash_names{"system.flash", "pflash"};
 const qemu::RamBlock* find_block(const QemuSource& source, std::string_view name) {
     const auto found = std::ranges::find(source.blocks, name, &qemu::RamBlock::idstr);
     return found == source.blocks.end() ? nullptr : &*found;
-}
-
-/// What the guest does not need once it runs: firmware and option ROMs, tables for QEMU's firmware.
-bool is_rom(std::string_view name) {
-    return name == "pc.bios" || name == "pc.rom" || name.ends_with(".rom") || name.starts_with("/rom@");
-}
-
-/// "0000:00:1f.0/xfw" → slot 31; only bus 0.
-std::optional<PciSlot> slot_in(std::string_view name) {
-    constexpr std::string_view bus = "0000:00:";
-    unsigned device = 0, function = 0;
-    if (!name.starts_with(bus) || name.size() < bus.size() + 4 || name[bus.size() + 2] != '.') return {};
-    for (const char c : name.substr(bus.size(), 2)) {
-        const bool digit = c >= '0' && c <= '9', letter = c >= 'a' && c <= 'f';
-        if (!digit && !letter) return {};
-        device = device * 16 + static_cast<unsigned>(digit ? c - '0' : c - 'a' + 10);
-    }
-    function = static_cast<unsigned>(name[bus.size() + 3] - '0');
-    if (device > 31 || function > 7) return {};
-    return PciSlot{device, function};
 }
 
 struct Block {
@@ -109,7 +91,8 @@ void check_other_blocks(const XenPlanInput& in, const XenPlan& plan, AuditReport
         }
         const bool plain =
             std::ranges::any_of(plan.ram, [&](const RamRange& range) { return range.block == name; });
-        if (plain || name == plan.vram_block || name == plan.acpi_block || is_rom(name)) continue;
+        if (plain || name == plan.vram_block || name == plan.acpi_block || dispensable_block(name) != nullptr)
+            continue;
         audit.violated("memory-layout", fmt::format("RAM block {} of {} KiB has no known place", name,
                                                     block.used_length / kib));
     }
@@ -126,7 +109,7 @@ void find_video_memory(const XenPlanInput& in, const DomainConfig* given, XenPla
     } else if (given != nullptr) {
         const auto found = std::ranges::find_if(
             in.source.blocks, [](const qemu::RamBlock& block) { return block.idstr.ends_with(vram_name); });
-        const auto slot = found == in.source.blocks.end() ? std::nullopt : slot_in(found->idstr);
+        const auto slot = found == in.source.blocks.end() ? std::nullopt : slot_of(found->idstr);
         if (!slot) return;
         plan.vga_vmsd = given->vga == "std" ? "vga" : "cirrus_vga";
         plan.vga_slot = *slot;
@@ -145,7 +128,7 @@ void find_video_memory(const XenPlanInput& in, const DomainConfig* given, XenPla
 std::uint64_t plan_xen_memory(const XenPlanInput& in, const DomainConfig* given, XenPlan& plan,
                               AuditReport& audit) {
     for (const auto& block : in.source.blocks) {
-        if (!block.idstr.ends_with(firmware_area_name) || !slot_in(block.idstr)) continue;
+        if (!block.idstr.ends_with(firmware_area_name) || !slot_of(block.idstr)) continue;
         plan.acpi_block = block.idstr;
         plan.acpi_bytes = block.used_length;
     }

@@ -391,15 +391,41 @@ TEST_CASE("page path to Xen: a source whose RAM blocks are not those of the plan
     CHECK(refused([](XenPlan& plan) { --plan.ram[1].frames; }).kind == ErrorKind::environment);
     CHECK(refused([](XenPlan& plan) { plan.vram_block = "vga.vram"; }).found == "no such block");
     CHECK(refused([](XenPlan& plan) { plan.acpi_block = "0000:00:1f.0/xfw"; }).found == "no such block");
+}
 
-    HandMade more;
-    auto blocks = blocks_of(more.layout);
-    blocks.push_back({"dimm1", 1u << 20});
-    qemu::write_ram_start(more.stream, blocks);
-    std::swap(guest.stream, more.stream);
-    const auto error = refused([](XenPlan&) {});
-    CHECK(error.kind == ErrorKind::refused);
-    CHECK(error.found == "RAM block dimm1");
+TEST_CASE("page path to Xen: of hvmloader's area only what it has put there") {
+    constexpr std::string_view area = "0000:00:1f.0/xfw";
+    HandMade guest;
+    auto blocks = blocks_of(guest.layout);
+    blocks.push_back({std::string(area), 2u << 20});
+    qemu::write_ram_start(guest.stream, blocks);
+    qemu::write_ram_part_head(guest.stream);
+    guest.page(0, 1);
+    guest.page(0, 0x11, area);
+    guest.page(1, 0, area);      // empty
+    guest.page(0x100, 7, area);  // leaves out what is before it
+    guest.page(0x101, 0, area);
+    guest.page(0x101, 8, area);  // written later
+    guest.page(0x100, 0, area);  // and emptied later
+    guest.end();
+    Frames frames;
+    XenStreamChecker checker([&](std::uint64_t gfn, Bytes page) { frames.see(gfn, page); });
+    AuditReport audit;
+    ToXenRun run{.plan = [&](const QemuSource&) -> Result<XenPlan> {
+                     auto plan = xen_plan_for(guest.layout);
+                     plan.acpi_block = area;
+                     plan.acpi_bytes = 2u << 20;
+                     return plan;
+                 },
+                 .translate = bare_translator()};
+    const auto result = carry_to_xen(test::source_of(guest.stream), sink_to(checker), run, audit);
+    REQUIRE_MESSAGE(result.has_value(), failure(result));
+    CHECK(frames.wrong(0xFC000, 0x11) == 0);
+    CHECK(frames.wrong(0xFC101, 8) == 0);
+    CHECK(frames.wrong(0xFC100, 0) == 0);
+    const auto in_area = std::ranges::count_if(
+        frames.tags, [](const auto& frame) { return frame.first >= 0xFC000 && frame.first < 0xFC200; });
+    CHECK(in_area == 3);
 }
 
 TEST_CASE("page path to Xen: bytes behind the description are an error") {

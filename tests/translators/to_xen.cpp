@@ -276,6 +276,7 @@ TEST_CASE("what Xen cannot be told is refused by name") {
                   [](FromQemu& guest) { guest.set("cpu_common", "interrupt_request", 0x40); }));
     CHECK(refuses("cpu-state", [](FromQemu& guest) { guest.set("cpu", "env.cr[4]", 1u << 12); }));  // LA57
     CHECK(refuses("processor-count", [](FromQemu& guest) { guest.plan.vcpus = 2; }));
+    CHECK(refuses("firmware-origin", [](FromQemu& guest) { guest.plan.acpi_block = "0000:00:1f.0/xfw"; }));
     CHECK(refuses("tsc-rate", [](FromQemu& guest) { guest.plan.tsc_khz = 0; }));
     CHECK(refuses("apic-base", [](FromQemu& guest) { guest.set("apic", "apicbase", 0xFED00900); }));
     CHECK(refuses("lapic-divider", [](FromQemu& guest) {

@@ -90,9 +90,7 @@ Differences differences(const std::vector<xen::HvmParam>& there, const std::vect
 
 namespace {
 
-using Bytes1 = std::map<std::string, std::string>;
-
-void flatten(const qemu::Struct& part, const std::string& exact, const std::string& general, Bytes1& values,
+void flatten(const qemu::Struct& part, const std::string& exact, const std::string& general, Values& values,
              std::map<std::string, std::string>& names) {
     std::map<std::string, int> seen;
     for (const auto& field : part.fields) {
@@ -115,7 +113,7 @@ void flatten(const qemu::Struct& part, const std::string& exact, const std::stri
 }  // namespace
 
 Differences differences(const qemu::DeviceTree& there, const qemu::DeviceTree& back) {
-    Bytes1 one, two;
+    Values one, two;
     std::map<std::string, std::string> names;
     for (const auto* side : {&there, &back})
         for (const auto& section : side->sections)

@@ -67,7 +67,6 @@ TEST_CASE("xen memory map: RAM is at its own address below the split, from 4 GiB
         CHECK(place.fate == Fate::drop);
         CHECK(std::string_view(place.why).find("VGA window") != std::string_view::npos);
     }
-    CHECK(map.unknown_blocks().empty());
 }
 
 TEST_CASE("xen memory map: next_ram leads through all plain RAM and past everything else") {
@@ -154,16 +153,19 @@ TEST_CASE("xen memory map: video memory without a mapping goes to a multiple of 
     CHECK(map.place_held(slots_before_video, memory(0)) == 0x5840);
 }
 
-TEST_CASE("xen memory map: a guest's ACPI area is RAM at its base, and nothing else may lie there") {
+TEST_CASE(
+    "xen memory map: hvmloader's area lies at its base, has no zeros of its own, and nothing else may lie "
+    "there") {
     auto plan = large_plan();
     plan.acpi_block = "0000:00:1f.0/xfw";
     plan.acpi_bytes = 2 * mib;
     auto blocks = large_blocks;
     blocks.push_back({"0000:00:1f.0/xfw", 2 * mib});
     const XenMemoryMap map(plan, blocks);
-    CHECK(frame_of(map, 6, 0) == 0xFC000);
-    CHECK(frame_of(map, 6, 2 * mib - page_size) == 0xFC1FF);
-    CHECK(map.unknown_blocks().empty());
+    CHECK(placed(map, 6, 0).fate == Fate::firmware_area);
+    CHECK(placed(map, 6, 0).gfn == 0xFC000);
+    CHECK(placed(map, 6, 2 * mib - page_size).gfn == 0xFC1FF);
+    CHECK_FALSE(map.next_ram(6, 0));
     CHECK_FALSE(map.place_held(slots_before_video, memory(0xFC000000)));
 }
 
@@ -176,19 +178,19 @@ TEST_CASE("xen memory map: RAM in a block of its own above 4 GiB") {
     CHECK(frame_of(map, 0, 0xF0000000 - page_size) == 0xEFFFF);
     CHECK(frame_of(map, 1, 0) == 0x100000);
     CHECK(frame_of(map, 1, gib - page_size) == 0x13FFFF);
-    CHECK(map.unknown_blocks().empty());
 }
 
-TEST_CASE("xen memory map: ROMs are dropped by name, other blocks are told") {
-    auto blocks = large_blocks;
-    blocks.push_back({"ivshmem", 4 * mib});
-    const XenMemoryMap map(large_plan(), blocks);
+TEST_CASE("xen memory map: ROMs are dropped by name; nothing else is dispensable") {
+    const XenMemoryMap map(large_plan(), large_blocks);
     for (const auto block : {tables, option_rom}) {
         const auto place = placed(map, block, 0);
         CHECK(place.fate == Fate::drop);
         CHECK_FALSE(std::string_view(place.why).empty());
     }
-    CHECK(map.unknown_blocks() == std::vector<std::string>{"ivshmem"});
+    for (const auto* name : {"pc.rom", "pc.bios", "/rom@etc/acpi/tables", "0000:00:03.0/e1000.rom"})
+        CHECK(dispensable_block(name) != nullptr);
+    for (const auto* name : {"pc.ram", "dimm1", "ivshmem", "system.flash0", "0000:00:02.0/vga.vram"})
+        CHECK(dispensable_block(name) == nullptr);
 }
 
 TEST_CASE("xen memory map: an offset behind its block is an error of the stream") {

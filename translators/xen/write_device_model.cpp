@@ -65,7 +65,8 @@ constexpr Rule rules[] = {
     {"pcspk", Fate::hypervisor},
     {"hpet", Fate::hypervisor},
     {"slirp", Fate::unneeded, false, "connections of the source's user network end with it"},
-    {"kvm-tpr-opt", Fate::unneeded, false, "a patch of guest code, which the guest does not have"},
+    {"kvm-tpr-opt", Fate::unneeded, false,
+     "a patch of guest code; one that is active is refused (kvm-paravirtual)"},
     {"kvmclock", Fate::unneeded, false, "KVM's paravirtual clock, which Xen does not have"},
     {"fw_cfg", Fate::unneeded, false, "read by firmware at boot only"},
     {"acpi_build", Fate::unneeded, false, "says that QEMU's firmware has read its tables"},
@@ -200,17 +201,9 @@ Section without_hotplug(const Section& section, const DeviceTree& model, AuditRe
     return result;
 }
 
-/// Windows on KVM can run on code that QEMU patched, which talks to QEMU's own port.
-bool patched_guest(const Section& section) {
-    constexpr std::uint64_t active = 1;
-    return section.get("state").value_or(0) == active;
-}
-
 void leave_out(const Section& section, const Rule* rule, AuditReport& audit) {
-    if (rule == nullptr || (rule->name == "kvm-tpr-opt" && patched_guest(section)))
-        audit.violated(
-            "device-left-out",
-            fmt::format("{}{}", section.idstr, rule == nullptr ? "" : ": has patched the guest's code"));
+    if (rule == nullptr)
+        audit.violated("device-left-out", section.idstr);
     else
         audit.adapted("device", fmt::format("{} dropped: {}", section.idstr, rule->reason));
 }

@@ -112,26 +112,19 @@ PowerManagement xen_power_management(const Machine& machine) {
     return machine.firmware == Firmware::hvmloader ? machine.pm : PowerManagement{};
 }
 
-constexpr std::uint64_t param_is_page = 1;
-
 struct Param {
     std::uint64_t index;
-    std::uint64_t kind;  ///< param_is_page: a frame number
+    bool is_page;  ///< a frame number
     std::uint64_t value;
 };
 /// The special pages of every release since 4.7, which libxenguest lays out below 0xFF000.
 constexpr Param params[] = {
-    {HVM_PARAM_STORE_PFN, param_is_page, 0xFEFFC},
-    {HVM_PARAM_IOREQ_PFN, param_is_page, 0xFEFFD},
-    {HVM_PARAM_BUFIOREQ_PFN, param_is_page, 0xFEFFB},
-    {HVM_PARAM_PAGING_RING_PFN, param_is_page, 0xFEFF8},
-    {HVM_PARAM_MONITOR_RING_PFN, param_is_page, 0xFEFF9},
-    {HVM_PARAM_SHARING_RING_PFN, param_is_page, 0xFEFFA},
-    {HVM_PARAM_CONSOLE_PFN, param_is_page, 0xFEFFF},
-    {HVM_PARAM_ACPI_IOPORTS_LOCATION, 0, 1},
-    {HVM_PARAM_IDENT_PT, 0, 0xFEFFE000},
-    {HVM_PARAM_IOREQ_SERVER_PFN, param_is_page, 0xFEFF0},
-    {HVM_PARAM_NR_IOREQ_SERVER_PAGES, 0, 8},
+    {HVM_PARAM_STORE_PFN, true, 0xFEFFC},        {HVM_PARAM_IOREQ_PFN, true, 0xFEFFD},
+    {HVM_PARAM_BUFIOREQ_PFN, true, 0xFEFFB},     {HVM_PARAM_PAGING_RING_PFN, true, 0xFEFF8},
+    {HVM_PARAM_MONITOR_RING_PFN, true, 0xFEFF9}, {HVM_PARAM_SHARING_RING_PFN, true, 0xFEFFA},
+    {HVM_PARAM_CONSOLE_PFN, true, 0xFEFFF},      {HVM_PARAM_ACPI_IOPORTS_LOCATION, false, 1},
+    {HVM_PARAM_IDENT_PT, false, 0xFEFFE000},     {HVM_PARAM_IOREQ_SERVER_PFN, true, 0xFEFF0},
+    {HVM_PARAM_NR_IOREQ_SERVER_PAGES, false, 8},
 };
 
 }  // namespace
@@ -189,7 +182,7 @@ Result<std::vector<HvmParam>> write_params(const XenTemplate& xen, Firmware firm
     std::vector<HvmParam> out;
     for (const auto& param : params) {
         const auto theirs = std::ranges::find(xen.params, param.index, &HvmParam::index);
-        if (param.kind == param_is_page && theirs != xen.params.end() && theirs->value != param.value)
+        if (param.is_page && theirs != xen.params.end() && theirs->value != param.value)
             return environment_error("template", fmt::format("reading HVM parameter {}", param.index),
                                      fmt::format("page {:#x}", theirs->value),
                                      fmt::format("{:#x}, as in all released versions", param.value));

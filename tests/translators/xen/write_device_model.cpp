@@ -282,8 +282,6 @@ TEST_CASE("device model for Xen: what a domain cannot load is refused by name") 
     CHECK(revision.begin()->contains("PCI revision"));
     CHECK(refused([](auto& tree) { tree.find("i2c_bus")->idstr = "a_new_bus"; }) ==
           std::set<std::string>{"device-left-out a_new_bus"});
-    CHECK(refused([](auto& tree) { REQUIRE(tree.find("kvm-tpr-opt")->set("state", 1)); }) ==
-          std::set<std::string>{"device-left-out kvm-tpr-opt: has patched the guest's code"});
     CHECK(refused([](auto& tree) {
               auto second = *tree.find("PCIBUS");
               second.instance = 1;
