@@ -1,7 +1,7 @@
 """One crossing into a Xen host: a guest under QEMU, `vmferry serve` beside it, a stock `xl migrate-receive`, the wire
 between, and looks at both ends.
 
-    with crossing_to_xen(name, xen, guest) as c:
+    with crossing_to_xen(name, xen, guest, source) as c:
         c.serve(...)
         c.migrate()
         c.report()
@@ -18,8 +18,8 @@ import threading
 import time
 
 import evidence
-import qemu_source
 import ticks
+from host_file import HostFile
 from replay import VMFERRY, wait_for
 from wire import Wire
 from xen_host import STATE
@@ -71,8 +71,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def crossing_to_xen(name, xen, guest, kernel, initrd, source=None):
-    """`source`: a qemu_source.Source that is there already; else one is started and waited for."""
+def crossing_to_xen(name, xen, guest, source):
+    """`guest`: a qemu_source.Guest that runs at `source`, a qemu_source.Running."""
     one = None
 
     def collect(folder):
@@ -80,10 +80,8 @@ def crossing_to_xen(name, xen, guest, kernel, initrd, source=None):
 
     with evidence.collected(name, collect) as folder:
         with contextlib.ExitStack() as closing:
-            (folder / "source").mkdir()
-            qemu = source or closing.enter_context(qemu_source.source(folder / "source", guest, kernel, initrd))
-            one = CrossingToXen(xen, guest, qemu, folder, closing)
-            qemu.started()
+            one = CrossingToXen(xen, guest, source, folder, closing)
+            source.started()
             yield one
 
 
@@ -93,8 +91,9 @@ class CrossingToXen:
         self.server = self.wire = None
         self.log, self.disk = f"{STATE}/{guest.name}.log", f"{STATE}/{guest.name}.disk"
 
-    def serve(self, *options, points=(), receive="xl migrate-receive", mapped=True):
-        """`vmferry serve` towards a stock xl in the host. `points`: on the wire between the two."""
+    def serve(self, *options, points=(), receive="xl migrate-receive", mapped=True, template=None):
+        """`vmferry serve` towards a stock xl in the host. `points`: on the wire between the two. `template`: of that host;
+        else the one that is shipped for its release."""
         self.xen.run(f"pkill -f '^socat -t 300 TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
                      f"rm -f {self.disk}; truncate -s 16M {self.disk}")
         # Longer than socat's own half a second: xl answers after the end of its input, and may take its time.
@@ -103,7 +102,7 @@ class CrossingToXen:
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
         release = self.xen.machine.host.name.removeprefix("xen-")
         arguments = ["--xl-command", f"tcp:127.0.0.1:{self.wire.port}", "--source-qmp", self.source.source_qmp,
-                     "--xen-template", ROOT / f"captures/templates/xen-{release}.zst", "--serial", f"file:{self.log}"]
+                     "--xen-template", template or ROOT / f"captures/templates/xen-{release}.zst", "--serial", f"file:{self.log}"]
         for setting in SETTINGS:
             arguments += ["--set", setting]
         if mapped and self.guest.disk:
@@ -134,7 +133,7 @@ class CrossingToXen:
         last = self.source.last_tick()
         judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk),
                             bool(self.guest.nic), last.up)
-        with contextlib.closing(HostConsole(self.xen, self.log, self.folder / "xen-console")) as copy:
+        with contextlib.closing(HostFile(self.xen, self.log, self.folder / "xen-console")) as copy:
             console = ticks.Console(copy.path, judge)
             try:
                 # What has come already was not seen coming: the clocks are judged from the next tick on.
@@ -179,29 +178,3 @@ class CrossingToXen:
                 (folder / f"xen-{name}").write_bytes(self.xen.run(command, timeout=60).output)
             except (OSError, RuntimeError) as error:
                 (folder / f"xen-{name}").write_text(f"{error}\n")
-
-
-class HostConsole:
-    """A local copy, which grows, of a file in a host."""
-
-    def __init__(self, xen, remote, path):
-        self.xen, self.remote, self.path = xen, remote, path
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._copy, daemon=True)
-        self.thread.start()
-
-    def _copy(self):
-        seen = 0
-        with open(self.path, "wb") as copy:
-            while not self.stop.wait(0.1):
-                try:
-                    more = self.xen.run(f"tail -c +{seen + 1} {self.remote} 2>/dev/null", timeout=60).output
-                except (OSError, RuntimeError):
-                    continue  # a slow host; the next look gets it
-                copy.write(more)
-                copy.flush()
-                seen += len(more)
-
-    def close(self):
-        self.stop.set()
-        self.thread.join(timeout=60)

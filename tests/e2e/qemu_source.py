@@ -46,10 +46,12 @@ class Guest:
 
 
 class Running:
-    """A ticking guest under a QEMU: its console's file and its QMP socket. `qmp_socket` is asked by these tests alone."""
+    """A ticking guest under a QEMU: its console's file and its QMP socket. `source_qmp`: the socket for vmferry; another one
+    where these tests ask while vmferry does, as each serves one client at a time."""
 
-    def __init__(self, console, qmp_socket):
+    def __init__(self, console, qmp_socket, source_qmp=None):
         self.console, self.qmp_socket = pathlib.Path(console), qmp_socket
+        self.source_qmp = source_qmp or qmp_socket
 
     def qmp(self, command, **arguments):
         connection = Qmp(self.qmp_socket)
@@ -99,26 +101,17 @@ class Running:
     def migration_status(self):
         return self.qmp("query-migrate").get("status")
 
-    def wait_migration(self, wanted, timeout=240):
-        deadline = time.monotonic() + timeout
-        while (status := self.migration_status()) not in wanted:
-            if time.monotonic() > deadline:
-                raise ticks.Failed(f"the migration is {status}, waited {timeout} s for {wanted}")
-            time.sleep(0.2)
-        return status
-
     def is_paused(self):
         """Stopped for good, as far as this side can tell: it runs only when somebody says `cont`."""
         return self.qmp("query-status")["status"] in ("postmigrate", "paused")
 
 
 class Source(Running):
-    """A QEMU that is started here. `source_qmp`: another socket, for vmferry, as each serves one client at a time."""
+    """A QEMU that is started here."""
 
     def __init__(self, folder, guest, kernel, initrd):
         self.folder, self.guest = pathlib.Path(folder), guest
-        super().__init__(self.folder / "console", self.folder / "qmp-test")
-        self.source_qmp = self.folder / "qmp"
+        super().__init__(self.folder / "console", self.folder / "qmp-test", self.folder / "qmp")
         disk = self.folder / "disk"
         with open(disk, "wb") as image:
             image.truncate(16 << 20)

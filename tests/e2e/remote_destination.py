@@ -3,9 +3,9 @@ import json
 import pathlib
 import shlex
 import tempfile
-import threading
 import time
 
+from host_file import HostFile
 from machine import HostError
 from serving import configuration
 
@@ -21,16 +21,13 @@ class RemoteDestination:
         self.machine = machine
         self.copies = tempfile.TemporaryDirectory(prefix="vmferry-remote-")
         self.folder = pathlib.Path(self.copies.name)
-        self.stop = threading.Event()
-        self.followers = []
+        self.consoles = []
         text = configuration(FOLDER, disk, netdev, allow, accel)
         self.machine.run(f"rm -rf {FOLDER}; mkdir -p {FOLDER}/guests; cat > {FOLDER}/destination.toml", text.encode()).check()
 
     def expect(self, name):
         self.machine.run(f": > {FOLDER}/guests/{name}.toml").check()
-        follower = threading.Thread(target=self._copy, args=(name,), daemon=True)
-        follower.start()
-        self.followers.append(follower)
+        self.consoles.append(HostFile(self.machine, f"{FOLDER}/{name}.console", self.console(name)))
 
     def make_disk(self, name, size):
         self.machine.run(f"truncate -s {size} {FOLDER}/{name}.disk").check()
@@ -41,18 +38,6 @@ class RemoteDestination:
     def console(self, name):
         """A local copy of its console that grows."""
         return self.folder / f"{name}.console"
-
-    def _copy(self, name):
-        seen = 0
-        with open(self.console(name), "wb") as copy:
-            while not self.stop.wait(0.2):
-                try:
-                    more = self.machine.run(f"tail -c +{seen + 1} {FOLDER}/{name}.console 2>/dev/null", timeout=60).output
-                except (OSError, HostError):
-                    continue  # a slow host; the next look gets it
-                copy.write(more)
-                copy.flush()
-                seen += len(more)
 
     def printed(self, name):
         return self.machine.run(f"cat {FOLDER}/{name}.console 2>/dev/null").output
@@ -86,9 +71,8 @@ class RemoteDestination:
         (folder / "host-console").write_text(self.machine.console_end(300))
 
     def close(self):
-        self.stop.set()
-        for follower in self.followers:
-            follower.join(timeout=70)
+        for console in self.consoles:
+            console.close()
         for session in self.sessions():
             if session["qemu_alive"]:
                 self.machine.run(f"kill -9 {session['qemu_pid']}")

@@ -3,6 +3,8 @@ who runs.
 """
 import contextlib
 import os
+import pathlib
+import subprocess
 import tempfile
 import unittest
 
@@ -14,7 +16,8 @@ from crossing_to_xen import crossing_to_xen
 from local_destination import LocalDestination
 from replay import VMFERRY, wait_for
 from wire import Point
-from xen_host import XenHost
+from xen_guests import TickingLinux
+from xen_host import STATE, XenHost
 
 # Deep in the first round over the pages.
 AMONG_PAGES = 20 << 20
@@ -43,9 +46,24 @@ class QemuToXen(unittest.TestCase):
             self.source.qmp("cont")
         self.source.goes_on(1)
 
-    def crossing(self, suffix="", source=None):
-        name = self.id().split(".", 1)[1] + (suffix and f".{suffix}")
-        return crossing_to_xen(name, self.xen, self.guest, self.kernel, self.initrd, source or self.source)
+    def crossing(self):
+        return crossing_to_xen(self.id().split(".", 1)[1], self.xen, self.guest, self.source)
+
+    def to_qemu(self, name, last_tick, closing):
+        """The guest of that name goes from Xen into a QEMU here, by `xl migrate`. Returns it there, as a source."""
+        there = closing.enter_context(contextlib.closing(LocalDestination(True, NETDEV)))
+        there.expect(name)
+        there.make_disk(name, 16 << 20)
+        server = closing.enter_context(contextlib.closing(there.serve()))
+        before = last_tick()
+        self.xen.machine.start(f"xl migrate -s '' {name} 'socat -t 60 - TCP:10.0.2.2:{server.port}'", MIGRATE_LOG)
+        wait_for(server.ends, 300, "the session's report")
+        self.assertIsNone(server.ends()[-1]["error"], self.xen.run(f"cat {MIGRATE_LOG}").text)
+        session, = there.sessions()
+        moved = qemu_source.Running(there.console(name), session["qmp"])
+        tick = moved.wait_tick(before.number + 4)
+        self.assertEqual((tick.sum, tick.disk_hash), (before.sum, before.disk_hash))
+        return moved
 
     def test_live(self):
         with self.crossing() as c:
@@ -64,25 +82,35 @@ class QemuToXen(unittest.TestCase):
             c.migrate()
             self.assertIsNone(c.report()["error"])
             c.runs_only_in_xen(3)
-            back = c.closing.enter_context(contextlib.closing(LocalDestination(True, NETDEV)))
-            back.expect(self.guest.name)
-            back.make_disk(self.guest.name, 16 << 20)
-            server = c.closing.enter_context(contextlib.closing(back.serve()))
-            before = c.last_tick_in_xen()
-            self.xen.machine.start(f"xl migrate -s '' {self.guest.name} 'socat -t 60 - TCP:10.0.2.2:{server.port}'", MIGRATE_LOG)
-            wait_for(server.ends, 300, "the session's report")
-            self.assertIsNone(server.ends()[-1]["error"], self.xen.run(f"cat {MIGRATE_LOG}").text)
-            session, = back.sessions()
-            moved = qemu_source.Running(back.console(self.guest.name), session["qmp"])
-            moved.source_qmp = session["qmp"]
-            tick = moved.wait_tick(before.number + 4)
-            self.assertEqual((tick.sum, tick.disk_hash), (before.sum, before.disk_hash))
-            with self.crossing("again", moved) as again:
+            moved = self.to_qemu(self.guest.name, c.last_tick_in_xen, c.closing)
+            with crossing_to_xen(f"{c.folder.name}.again", self.xen, self.guest, moved) as again:
                 again.serve()
                 again.migrate()
                 self.assertIsNone(again.report()["error"])
                 again.runs_only_in_xen()
                 again.destroy()
+
+    def test_born_under_xen(self):
+        """Xen → QEMU → Xen, with the firmware that Xen gave it; the template is the host's own, made as the README says."""
+        guest = TickingLinux("x1")
+        like = TickingLinux("like-x1")
+        config = f"{STATE}/{like.name}.cfg"
+        self.xen.run(f"cat > {config}; truncate -s 16M {like.disk}", stdin=like.config().encode()).check()
+        self.xen.run(f"xl create -p {config} && xl save {like.name} {like.saved}").check()
+        with contextlib.ExitStack() as closing:
+            folder = pathlib.Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="vmferry-template-")))
+            (folder / "saved").write_bytes(self.xen.run(f"cat {like.saved}").check().output)
+            template = folder / "template.zst"
+            subprocess.run([VMFERRY, "template", "--xen", folder / "saved", "-o", template], check=True)
+            self.xen.create(guest)
+            guest.started(self.xen)
+            moved = self.to_qemu(guest.name, lambda: guest.last_tick(self.xen), closing)
+            with crossing_to_xen(self.id().split(".", 1)[1], self.xen, qemu_source.Guest(guest.name), moved) as c:
+                c.serve(template=template)
+                c.migrate()
+                self.assertIsNone(c.report()["error"])
+                c.runs_only_in_xen()
+                c.destroy()
 
     def test_live_without_return_path(self):
         with self.crossing() as c:

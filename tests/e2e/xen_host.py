@@ -28,12 +28,12 @@ class XenHost:
             vmferry_payload(vmferry, folder / "vmferry")
             self.machine.up(folder, say)
 
-    def run(self, command, timeout=300):
+    def run(self, command, timeout=300, stdin=b""):
         """See Machine.run."""
-        return self.machine.run(command, timeout=timeout)
+        return self.machine.run(command, stdin, timeout)
 
     def create(self, guest):
-        self.machine.run(f"cat > {STATE}/{guest.name}.cfg", stdin=guest.config().encode()).check()
+        self.run(f"cat > {STATE}/{guest.name}.cfg", stdin=guest.config().encode()).check()
         if guest.disk_mib:
             self.run(f"rm -f {guest.disk}; truncate -s {guest.disk_mib}M {guest.disk}").check()
         self.run(f"xl create {STATE}/{guest.name}.cfg").check()
