@@ -20,6 +20,7 @@ rm -rf "$logs"
 mkdir -p "$logs"
 passed=0
 failed=0
+failures=()
 
 # step NAME COMMAND…: one check; a step may count for more by ending its output with a line "N passed, M failed".
 step() {
@@ -43,11 +44,18 @@ step() {
   else
     printf 'FAILED  %-14s %4d of %d checks, %4d s; the end of %s:\n' "$name" "$f" $((p + f)) $((SECONDS - start)) "$logs/$name.log"
     tail -n 40 "$logs/$name.log" | sed 's/^/    /'
+    failures+=("$name")
   fi
   return "$((f > 0))"
 }
 
+# What failed is said once more, in short, where nobody has to look for it.
 finish() {
+  local name
+  for name in "${failures[@]}"; do
+    echo "what failed in $name:"
+    grep -E -A3 '^TEST CASE:|ERROR:|^(FAIL|ERROR): |Failed: |warning: |error: ' "$logs/$name.log" | grep -v '^$' | head -n 30 | sed 's/^/    /'
+  done
   printf '%d passed, %d failed\n' "$passed" "$failed"
   [ "$failed" -eq 0 ]
   exit

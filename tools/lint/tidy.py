@@ -3,7 +3,7 @@
 
     tools/lint/tidy.py build/PRESET [FILE...]
 
-A source is checked again only when it, a project header that it includes, its compile command or .clang-tidy has
+A source is checked again only when it, a project header that it includes, its compile command or a .clang-tidy has
 changed: the key is a hash over all of these, kept under build/tidy-cache. Exits 1 if anything was found.
 
 Precompiled headers are g++'s own; clang-tidy reads the sources without them, from commands of its own in build/tidy.
@@ -20,6 +20,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIDY = "clang-tidy-19"
 FOLDERS = ("parsers", "translators", "proxy", "tools", "tests")
+CONFIGURATIONS = (str(ROOT / ".clang-tidy"), str(ROOT / "tests" / ".clang-tidy"))
 # A guest without any operating system lives by fixed addresses and casts.
 FREESTANDING = os.path.join("tests", "guests")
 COMMANDS = ROOT / "build" / "tidy"
@@ -55,7 +56,7 @@ def included(build):
 
 def key(source, command, headers, cache={}):
     digest = hashlib.sha256(command.encode())
-    for file in [str(ROOT / ".clang-tidy"), source, *headers]:
+    for file in [*CONFIGURATIONS, source, *headers]:
         if file not in cache:
             cache[file] = hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
         digest.update(file.encode() + cache[file].encode())
