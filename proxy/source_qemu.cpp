@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/syscall.h>
 
+#include "proxy/peer_process.hpp"
 #include "proxy/qmp_call.hpp"
 
 namespace vmferry {
@@ -48,15 +49,44 @@ Result<void> SourceQemu::connect_qmp(const std::string& socket) {
     process_ = open_qemu_process(pid_);
     VMFERRY_ASSIGN(const json migration, ask("query-migrate"));
     VMFERRY_ASSIGN(const json status, ask("query-status"));
-    const auto phase = migration.value("status", "none");
-    if (phase == "none" || phase == "failed" || phase == "cancelled" || phase == "cancelling") {
-        auto error = source_error("asking " + socket, "its migration is " + phase, "active");
-        error.hint = "is this the QMP socket of the QEMU that migrates to this listener?";
-        return std::unexpected(std::move(error));
+    if (auto ours = check_ours(migration.value("status", "none")); !ours) {
+        // Not even to let the guest run again may that one be asked.
+        qmp_.reset();
+        qmp_socket_.clear();
+        process_.reset();
+        return ours;
     }
     const auto state = status.value("status", "");
     was_running_ = state == "running" || state == "finish-migrate" || state == "postmigrate";
     return {};
+}
+
+Result<void> SourceQemu::check_ours(const std::string& phase) {
+    auto wrong = [this](std::string found, std::string expected) {
+        auto error = source_error("asking " + qmp_socket_, std::move(found), std::move(expected));
+        error.hint = "is this the QMP socket of the QEMU that migrates to this listener?";
+        return std::unexpected(std::move(error));
+    };
+    const auto peer = peer_process(channel_.duplicate_input().get(), pid_);
+    const bool proven = peer && *peer == pid_;
+    if (!proven && peer && process_.valid() && open_qemu_process(*peer).valid())
+        return wrong(fmt::format("it is the QEMU with pid {}", pid_),
+                     fmt::format("pid {}, which has connected", *peer));
+    if (phase == "none" || phase == "failed" || phase == "cancelled" || phase == "cancelling")
+        return wrong("its migration is " + phase, "active");
+    // One that has completed has closed its connection, and looks like one that went elsewhere some time ago.
+    perhaps_another_ = phase == "completed" && !proven;
+    return {};
+}
+
+bool SourceQemu::sent_this_stream(const json& migration) const {
+    if (!perhaps_another_) return true;
+    // What is not RAM (device state, its description) may or may not be in its count.
+    constexpr std::uint64_t not_ram = 2u << 20;
+    const auto ram = migration.find("ram");
+    if (!whole_ || ram == migration.end()) return false;
+    const auto sent = ram->value("transferred", std::uint64_t{0});
+    return sent <= received_ && received_ - sent <= not_ram;
 }
 
 Result<json> SourceQemu::ask(std::string_view command) {
@@ -129,6 +159,11 @@ SourceQemu::CompletionRead SourceQemu::await_completed() {
             const auto phase = migration->value("status", ""), state = status->value("status", "");
             last = fmt::format("migration {}, machine {}", phase, state);
             if (const auto why = migration->value("error-desc", ""); !why.empty()) last += ": " + why;
+            if (!sent_this_stream(*migration))
+                return {
+                    Completion::unknown,
+                    source_error("handing over", "the QEMU at " + qmp_socket_ + " has sent another stream",
+                                 fmt::format("one of {} bytes", received_))};
             if (phase == "completed" && state == "postmigrate") return {Completion::confirmed, {}};
             if (phase == "failed" || phase == "cancelled" || status->value("running", false))
                 return {Completion::has_guest, source_error("handing over", last, "completed, postmigrate")};
@@ -174,6 +209,10 @@ Result<std::string> SourceQemu::resume() {
     for (;;) {
         const auto migration = ask("query-migrate");
         const auto status = migration ? ask("query-status") : migration;
+        if (status && !sent_this_stream(*migration)) {
+            last = "the QEMU at " + qmp_socket_ + " has sent another stream";
+            break;
+        }
         if (status) {
             const auto state = status->value("status", "");
             const auto phase = migration->value("status", "");

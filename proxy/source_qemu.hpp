@@ -44,7 +44,8 @@ class SourceQemu {
 
     void set_limits(const TimeLimits& limits) { limits_ = limits; }
 
-    /// Error also: that QEMU is not migrating, so it is another one.
+    /// Error also: that QEMU is not migrating, or is seen to be another one than has connected (which can be
+    /// told where both are processes of this host). It is then not asked again.
     Result<void> connect_qmp(const std::string& socket);
     [[nodiscard]] QmpClient* qmp() { return qmp_.get(); }  ///< null: there is none
     [[nodiscard]] const std::string& qmp_socket() const { return qmp_socket_; }
@@ -88,6 +89,12 @@ class SourceQemu {
     void close();
 
   private:
+    /// The QEMU at the QMP socket, whose migration is in this phase, is the one at the other end of the
+    /// channel.
+    [[nodiscard]] Result<void> check_ours(const std::string& phase);
+    /// As far as the size tells that it says it has sent; only asked where nothing else tells that it is the
+    /// right QEMU. To let another one's guest run again, which has gone elsewhere, would make two of it.
+    [[nodiscard]] bool sent_this_stream(const nlohmann::json& migration) const;
     [[nodiscard]] Result<nlohmann::json> ask(std::string_view command);
     [[nodiscard]] CompletionRead await_completed();
     [[nodiscard]] CompletionRead await_closed();
@@ -101,7 +108,7 @@ class SourceQemu {
     pid_t pid_ = -1;
     Descriptor process_;  ///< pidfd of `pid_`; empty: it is not known to be QEMU's
     std::uint64_t received_ = 0;
-    bool return_path_ = false, whole_ = false, told_ = false, was_running_ = true;
+    bool return_path_ = false, whole_ = false, told_ = false, was_running_ = true, perhaps_another_ = false;
 };
 
 }  // namespace vmferry

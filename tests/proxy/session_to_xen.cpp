@@ -89,7 +89,7 @@ TEST_CASE_FIXTURE(Fixture, "a dry run goes up to ready, and gives the guest back
     CHECK(xl->destroyed);
     CHECK(!xl->ran);
     CHECK(noted(report, "the source runs"));
-    CHECK(machine.state() == "running");
+    CHECK(machine.becomes("running"));
     CHECK(sessions().empty());
 }
 

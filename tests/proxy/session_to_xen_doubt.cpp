@@ -21,7 +21,7 @@ struct Fixture : ToXenFixture {
     void resolved_to_run(const std::string& id) {
         const auto resolved = resolve_session(loop, state, id, Resolution::run, {});
         REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
-        CHECK(machine.state() == "running");
+        CHECK(machine.becomes("running"));
         CHECK(sessions().empty());
     }
     /// … that Xen has it.
@@ -40,7 +40,7 @@ TEST_CASE_FIXTURE(Fixture, "xl reports a failure and gives the guest back: the s
     REQUIRE(report.error);
     CHECK(report.error->text() == "xl running the guest: its report says 255 (libxl error -1), expected 0");
     CHECK(report.state == SessionState::loaded);
-    CHECK(machine.state() == "running");
+    CHECK(machine.becomes("running"));
     CHECK(machine.migration() == "completed");
     CHECK(xl->destroyed);
     CHECK(sessions().empty());
@@ -64,7 +64,7 @@ TEST_CASE_FIXTURE(Fixture, "xl gives the guest back, and nobody can tell the sou
           "Xen has not got the guest, the source stands still: type `cont` in the "
           "source's monitor; then `vmferry resolve " +
               report.id + " run`");
-    CHECK(machine.state() == "postmigrate");
+    CHECK(machine.becomes("postmigrate"));
     machine.command("cont");
     CHECK(resolve_session(loop, state, report.id, Resolution::run, {}));
     CHECK(sessions().empty());
@@ -84,7 +84,7 @@ TEST_CASE_FIXTURE(Fixture, "xl reports a failure and no give-back: in doubt, all
     const auto record = in_doubt(report);
     CHECK(record.permission);
     CHECK(report.error->hint.find("`xl destroy web1--incoming`") != std::string::npos);
-    CHECK(machine.state() == "postmigrate");
+    CHECK(machine.becomes("postmigrate"));
     resolved_to_run(report.id);
 }
 
@@ -116,7 +116,7 @@ TEST_CASE_FIXTURE(Fixture, "no whole report after the permission: in doubt, the 
     CHECK(record.permission);
     CHECK(report.error->hint.find("look at the Xen host") != std::string::npos);
     CHECK(report.error->hint.find("`xl destroy web1--incoming`") != std::string::npos);
-    CHECK(machine.state() == "postmigrate");
+    CHECK(machine.becomes("postmigrate"));
     // The guest stays claimed.
     const auto other = SessionDirectory::create(state, "web1", "");
     CHECK(!other);
@@ -132,7 +132,7 @@ TEST_CASE_FIXTURE(Fixture, "the receiver dies after ready: the source is continu
     REQUIRE(report.error);
     if (report.state == SessionState::in_doubt) {
         (void)in_doubt(report);
-        CHECK(machine.state() == "postmigrate");
+        CHECK(machine.becomes("postmigrate"));
     } else {
         (void)given_back(report);
     }

@@ -35,7 +35,7 @@ TEST_CASE_FIXTURE(ToXenFixture, "killed before the source is told: it runs on by
     if (when == SessionState::in_doubt) {
         const auto resolved = resolve_session(loop, state, record.id, Resolution::run, {});
         REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
-        CHECK(machine.state() == "running");
+        CHECK(machine.becomes("running"));
     }
     // The next session is not kept from its work.
     destination.xl.clear();
@@ -51,11 +51,11 @@ TEST_CASE_FIXTURE(ToXenFixture, "killed, and the source does not wait: it stands
     CHECK(record.state == "in doubt");
     CHECK(!record.permission);
     CHECK(!xl->ran);
-    CHECK(machine.state() == "postmigrate");
+    CHECK(machine.becomes("postmigrate"));
     CHECK(!SessionDirectory::create(state, "web1", "", Direction::to_xen));
     const auto resolved = resolve_session(loop, state, record.id, Resolution::run, {});
     REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
-    CHECK(machine.state() == "running");
+    CHECK(machine.becomes("running"));
 }
 
 TEST_CASE_FIXTURE(ToXenFixture, "killed when the source has been told: all stand still") {
@@ -73,7 +73,7 @@ TEST_CASE_FIXTURE(ToXenFixture, "killed when the source has been told: all stand
     CHECK(machine.becomes("postmigrate"));
     const auto resolved = resolve_session(loop, state, record.id, Resolution::run, {});
     REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
-    CHECK(machine.state() == "running");
+    CHECK(machine.becomes("running"));
 }
 
 TEST_CASE_FIXTURE(ToXenFixture, "killed after the permission: the source stands still") {
@@ -89,7 +89,7 @@ TEST_CASE_FIXTURE(ToXenFixture, "killed after the permission: the source stands 
     CHECK(record.state == "in doubt");
     CHECK(record.permission);
     CHECK(xl->ran);
-    CHECK(machine.state() == "postmigrate");
+    CHECK(machine.becomes("postmigrate"));
     const auto resolved = resolve_session(loop, state, record.id, Resolution::destroy, {});
     REQUIRE_MESSAGE(resolved.has_value(), error_text(resolved));
     CHECK(process_start_time(machine.pid()) == 0);

@@ -55,6 +55,8 @@ json SourceMachine::command(const std::string& name, const json& arguments) {
 }
 
 void SourceMachine::migrate(std::uint16_t port, bool return_path) {
+    // It refuses another migration until it has seen that the connection of the last one is gone.
+    for (int i = 0; i < 1000 && (migration() == "active" || migration() == "device"); ++i) usleep(20'000);
     const json capabilities = {{{"capability", "return-path"}, {"state", return_path}}};
     CHECK(!command("migrate-set-capabilities", {{"capabilities", capabilities}}).is_null());
     CHECK(!command("migrate", {{"uri", "tcp:127.0.0.1:" + std::to_string(port)}}).is_null());

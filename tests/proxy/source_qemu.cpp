@@ -2,8 +2,10 @@
 #include "proxy/source_qemu.hpp"
 
 #include <csignal>
+#include <thread>
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include "parsers/qemu/stream_reader.hpp"
 #include "proxy/input_buffer.hpp"
@@ -188,6 +190,61 @@ TEST_CASE_FIXTURE(Fixture, "the QMP socket of a QEMU that does not migrate is an
     CHECK(connected.error().found == "its migration is none");
     CHECK(connected.error().hint == "is this the QMP socket of the QEMU that migrates to this listener?");
     CHECK(!other.connect_qmp("/nowhere"));
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "the QMP socket of a QEMU that has gone elsewhere: its guest is never let run again") {
+    SourceMachine elsewhere;
+    elsewhere.command("migrate", {{"uri", "exec:cat >/dev/null"}});
+    REQUIRE(elsewhere.becomes("postmigrate"));
+    machine.migrate(listener.port, true);
+    channel = std::make_unique<Channel>(loop, "source", listener.accepted());
+    source = std::make_unique<SourceQemu>(loop, *channel, limits);
+    source->set_return_path(true);
+    SUBCASE("it is seen who has connected") {
+        const auto connected = source->connect_qmp(elsewhere.qmp);
+        REQUIRE(!connected);
+        CHECK(connected.error().found == fmt::format("it is the QEMU with pid {}", elsewhere.pid()));
+        CHECK(connected.error().expected == fmt::format("pid {}, which has connected", machine.pid()));
+        CHECK(source->resume());
+        CHECK(machine.becomes("running"));
+    }
+    SUBCASE("it is not seen: there is a relay between") {
+        std::array<int, 2> ends{};
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+        const Descriptor relay(ends[1]);
+        Channel between(loop, "source", Descriptor(ends[0]));
+        SourceQemu unseen(loop, between, limits);
+        const auto connected = unseen.connect_qmp(elsewhere.qmp);
+        REQUIRE_MESSAGE(connected.has_value(), error_text(connected));
+        const std::vector<char> sent(16u << 20);
+        std::thread writer([&] { CHECK(write(relay.get(), sent.data(), sent.size()) > 0); });
+        std::array<std::byte, 1u << 16> space{};
+        for (std::size_t taken = 0; taken < sent.size();) {
+            const auto count = unseen.read(space);
+            REQUIRE(count);
+            taken += *count;
+        }
+        writer.join();
+        unseen.set_whole();
+        const auto read = unseen.complete();
+        CHECK(read.completion == Completion::unknown);
+        CHECK(read.why.found.ends_with(" has sent another stream"));
+        CHECK(!unseen.resume());
+    }
+    CHECK(elsewhere.state() == "postmigrate");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a QEMU that has completed before it is asked is known by what it has sent") {
+    machine.migrate(listener.port, false);
+    channel = std::make_unique<Channel>(loop, "source", listener.accepted());
+    source = std::make_unique<SourceQemu>(loop, *channel, limits);
+    take();
+    CHECK(machine.becomes("postmigrate"));
+    const auto connected = source->connect_qmp(machine.qmp);
+    REQUIRE_MESSAGE(connected.has_value(), error_text(connected));
+    CHECK(source->complete().completion == Completion::confirmed);
+    resumes();
 }
 
 }  // namespace
