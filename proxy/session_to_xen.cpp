@@ -152,6 +152,7 @@ Result<void> SessionToXen::prepare() {
     VMFERRY_TRY(start_xl(plan));
     VMFERRY_TRY(crossing_->set_destination(std::move(plan), std::move(destination_.xen), batch_));
     VMFERRY_TRY(flush());
+    VMFERRY_TRY(source_.approve_switchover());
     return enter(SessionState::copying);
 }
 

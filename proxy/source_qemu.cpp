@@ -18,7 +18,9 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::uint16_t return_shut = 1;  ///< return path message: the destination is done; be32 0 = loaded
+// Messages of the return path: be16 type, be16 length.
+constexpr std::uint16_t return_shut = 1;            ///< the destination is done; be32 0 = loaded
+constexpr std::uint16_t return_switchover_ack = 7;  ///< nothing follows
 
 /// pidfd of a process that is a QEMU; empty if it is something else (a tunnel of ssh, a supervisor that
 /// listens in QEMU's place): its end would say nothing about QEMU.
@@ -56,6 +58,10 @@ Result<void> SourceQemu::connect_qmp(const std::string& socket) {
         process_.reset();
         return ours;
     }
+    VMFERRY_ASSIGN(const json capabilities, ask("query-migrate-capabilities"));
+    for (const auto& capability : capabilities)
+        if (capability.value("capability", "") == "switchover-ack")
+            waits_for_ack_ = capability.value("state", false);
     const auto state = status.value("status", "");
     was_running_ = state == "running" || state == "finish-migrate" || state == "postmigrate";
     return {};
@@ -117,6 +123,14 @@ Result<std::size_t> SourceQemu::read(std::span<std::byte> space) {
 
 Result<void> SourceQemu::reply(Bytes bytes) {
     return channel_.write_all(bytes, {"source", "it to take a reply", limits_.source_takes});
+}
+
+Result<void> SourceQemu::approve_switchover() {
+    if (!waits_for_ack_ || !return_path_) return {};
+    Buffer ack;
+    append_be<std::uint16_t>(ack, return_switchover_ack);
+    append_be<std::uint16_t>(ack, 0);
+    return reply(ack);
 }
 
 void SourceQemu::close() {

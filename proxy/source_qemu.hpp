@@ -60,6 +60,9 @@ class SourceQemu {
     Result<void> reply(Bytes bytes);
     /// What its stream says: it has opened a return path.
     void set_return_path(bool open) { return_path_ = open; }
+    /// With the capability switchover-ack (QEMU 8.1) it sends pages until it is told that it may stop the
+    /// guest. Others do not know the message, so it is sent only where QMP says that it is waited for.
+    Result<void> approve_switchover();
     /// Its last byte has been read; what its stream says of the guest before: it ran.
     void set_whole(std::optional<bool> was_running = {}) {
         whole_ = true;
@@ -108,7 +111,8 @@ class SourceQemu {
     pid_t pid_ = -1;
     Descriptor process_;  ///< pidfd of `pid_`; empty: it is not known to be QEMU's
     std::uint64_t received_ = 0;
-    bool return_path_ = false, whole_ = false, told_ = false, was_running_ = true, perhaps_another_ = false;
+    bool return_path_ = false, whole_ = false, told_ = false, was_running_ = true, perhaps_another_ = false,
+         waits_for_ack_ = false;
 };
 
 }  // namespace vmferry
