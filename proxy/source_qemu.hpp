@@ -44,6 +44,9 @@ class SourceQemu {
 
     void set_limits(const TimeLimits& limits) { limits_ = limits; }
 
+    /// A recording plays its part: there is no QEMU that could run the guest again, or need help to.
+    void set_recorded(bool recorded) { recorded_ = recorded; }
+
     /// Error also: that QEMU is not migrating, so it is another one.
     Result<void> connect_qmp(const std::string& socket);
     [[nodiscard]] QmpClient* qmp() { return qmp_.get(); }  ///< null: there is none
@@ -69,7 +72,8 @@ class SourceQemu {
         confirmed,  ///< QMP says: completed, postmigrate
         ended,      ///< its process has ended: it cannot run the guest any more
         assumed,    ///< no QMP: it has closed the connection in its turn
-        has_guest,  ///< it has failed or cancelled: it runs, or it can be let run by resume()
+        has_guest,  ///< it has failed or cancelled: it runs, or it can be let run by resume(). Also a
+                    ///< recording that has not ended as it should: it can be played again
         unknown,
     };
     struct CompletionRead {
@@ -89,6 +93,7 @@ class SourceQemu {
 
   private:
     [[nodiscard]] Result<nlohmann::json> ask(std::string_view command);
+    [[nodiscard]] CompletionRead tell();
     [[nodiscard]] CompletionRead await_completed();
     [[nodiscard]] CompletionRead await_closed();
     void pause_a_moment();
@@ -101,7 +106,7 @@ class SourceQemu {
     pid_t pid_ = -1;
     Descriptor process_;  ///< pidfd of `pid_`; empty: it is not known to be QEMU's
     std::uint64_t received_ = 0;
-    bool return_path_ = false, whole_ = false, told_ = false, was_running_ = true;
+    bool recorded_ = false, return_path_ = false, whole_ = false, told_ = false, was_running_ = true;
 };
 
 }  // namespace vmferry
