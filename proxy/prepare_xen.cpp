@@ -8,14 +8,25 @@
 
 namespace vmferry {
 
-Result<std::optional<SourceFacts>> ask_source(Loop& loop, const std::string& socket,
-                                              const TimeLimits& limits) {
+Result<std::optional<SourceFacts>> ask_source(Loop& loop, const std::string& socket, const TimeLimits& limits,
+                                              SourceMayRun may_run) {
     if (socket.empty()) return std::nullopt;
     QmpClient qmp(loop.uv(), "source QEMU");
     if (auto greeting = qmp_connect(loop, qmp, socket, limits.qmp_answers); !greeting) {
         greeting.error().hint = "a QMP socket serves one client at a time: give vmferry one of its own";
         return std::unexpected(std::move(greeting).error());
     }
+    VMFERRY_ASSIGN(const nlohmann::json status,
+                   qmp_call(loop, qmp, "query-status", nullptr, limits.qmp_answers));
+    if (may_run == SourceMayRun::no && status.value("running", false))
+        return std::unexpected(Error{ErrorKind::refused,
+                                     "source QEMU",
+                                     "asking " + socket,
+                                     {},
+                                     0,
+                                     "it runs the guest that is to run in Xen",
+                                     "one that has ended, or stands still",
+                                     "`stop` or `quit` in its monitor"});
     VMFERRY_ASSIGN(auto facts, read_source_facts(loop, qmp, limits));
     return facts;
 }

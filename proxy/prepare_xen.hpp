@@ -17,9 +17,12 @@
 
 namespace vmferry {
 
-/// Asks the QEMU behind a QMP socket and leaves it again; nothing if `socket` is empty.
+enum class SourceMayRun { no, yes };
+/// Asks the QEMU behind a QMP socket and leaves it again; nothing if `socket` is empty. Error of kind refused
+/// if it runs and must not.
 [[nodiscard]] Result<std::optional<SourceFacts>> ask_source(Loop& loop, const std::string& socket,
-                                                            const TimeLimits& limits);
+                                                            const TimeLimits& limits,
+                                                            SourceMayRun may_run = SourceMayRun::yes);
 
 /// Findings go into `audit`; the error is of kind refused if they forbid to go on, usage without a template.
 [[nodiscard]] Result<XenDestination> prepare_xen(const std::optional<SourceFacts>& facts,

@@ -108,6 +108,7 @@ SessionRecord read_record(const fs::path& directory) {
     record.adopted = flag("adopted");
     record.paused = flag("paused");
     record.permission = flag("permission");
+    record.recorded = flag("recorded");
     const Descriptor journal(open((directory / "journal").c_str(), O_RDONLY | O_CLOEXEC));
     record.driven = journal.valid() && flock(journal.get(), LOCK_SH | LOCK_NB) != 0;
     // A source that does not wait for us has completed by now, and stands still until somebody continues it.

@@ -42,6 +42,7 @@ struct SessionRecord {
     bool adopted = false;
     bool paused = false;      ///< left paused on request
     bool permission = false;  ///< was read whole: the guest is ours; to Xen: may have been sent
+    bool recorded = false;    ///< to Xen: the source is a recording
     bool driven = false;      ///< its vmferry still works on it
     bool qemu_alive = false;
 };

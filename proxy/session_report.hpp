@@ -38,6 +38,7 @@ struct SessionReport {
     long qemu_pid = 0;                 ///< of the destination; to Xen: of the source, if it is known
     std::string qmp_socket;            ///< likewise
     bool dry_run = false, paused = false, adopted = false;
+    bool recorded = false;              ///< the source is a recording: nothing stands still or runs on there
     std::chrono::milliseconds total{};  ///< banner → end
     /// Last record of the stream → guest runs: the part of the downtime that lies with this side.
     std::chrono::milliseconds handover{};

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "proxy/input_buffer.hpp"
+#include "proxy/prepare_xen.hpp"
 #include "proxy/realtime.hpp"
 #include "proxy/source_facts.hpp"
 
@@ -28,7 +29,9 @@ std::optional<bool> ran_before(const qemu::DeviceTree& tree) {
 }  // namespace
 
 SessionToXen::SessionToXen(Loop& loop, Channel& source, SessionToXenOptions options)
-    : loop_(loop), source_(loop, source, options.limits), options_(std::move(options)) {}
+    : loop_(loop), source_(loop, source, options.limits), options_(std::move(options)) {
+    source_.set_recorded(options_.recorded);
+}
 
 SessionToXen::~SessionToXen() = default;
 
@@ -36,6 +39,7 @@ SessionReport SessionToXen::run() {
     begun_ = Clock::now();
     report_.direction = Direction::to_xen;
     report_.dry_run = options_.dry_run;
+    report_.recorded = options_.recorded;
     auto result = [this]() -> Result<void> {
         try {
             VMFERRY_TRY(carry());
@@ -89,11 +93,17 @@ Result<void> SessionToXen::carry() {
 
 Result<void> SessionToXen::read_facts() {
     if (options_.source_qmp.empty()) return {};
-    VMFERRY_TRY(source_.connect_qmp(options_.source_qmp));
-    report_.qemu_pid = source_.pid();
-    report_.qmp_socket = options_.source_qmp;
-    report_.adopted = true;
-    VMFERRY_ASSIGN(facts_, read_source_facts(loop_, *source_.qmp(), options_.limits));
+    if (options_.recorded) {
+        // A dry run never lets Xen's copy run.
+        const auto may_run = options_.dry_run ? SourceMayRun::yes : SourceMayRun::no;
+        VMFERRY_ASSIGN(facts_, ask_source(loop_, options_.source_qmp, options_.limits, may_run));
+    } else {
+        VMFERRY_TRY(source_.connect_qmp(options_.source_qmp));
+        report_.qemu_pid = source_.pid();
+        report_.qmp_socket = options_.source_qmp;
+        report_.adopted = true;
+        VMFERRY_ASSIGN(facts_, read_source_facts(loop_, *source_.qmp(), options_.limits));
+    }
     report_.name = facts_->name;
     report_.uuid = facts_->uuid;
     return {};
@@ -138,7 +148,7 @@ Result<void> SessionToXen::prepare() {
     VMFERRY_ASSIGN(destination_, options_.choose(facts_, stream));
     report_.command = {destination_.xl};
     report_.audit = AuditReport(destination_.options.allow);
-    if (options_.source_qmp.empty())
+    if (options_.source_qmp.empty() && !options_.recorded)
         report_.audit.violated(
             return_path ? "unconfirmed-source" : "blind-source",
             return_path ? "no QMP socket of the source" : "no QMP socket of the source, and no return path");
@@ -167,7 +177,8 @@ Result<void> SessionToXen::start_xl(const XenPlan& plan) {
                                   {"qemu_start_time", process_start_time(report_.qemu_pid)},
                                   {"qmp_socket", report_.qmp_socket},
                                   {"adopted", report_.adopted},
-                                  {"source_does_not_wait", !crossing_->return_path()}},
+                                  {"recorded", options_.recorded},
+                                  {"source_does_not_wait", !options_.recorded && !crossing_->return_path()}},
                                  Sync::yes));
     VMFERRY_ASSIGN(xl_,
                    XlSender::start(loop_, destination_.xl, directory_->path() + "/xl.log", options_.limits));
@@ -297,7 +308,7 @@ Result<void> SessionToXen::reported() {
     if (const auto entered = enter(SessionState::running); !entered) note(entered.error().text());
     xl_->finish();
     if (!source_.was_running()) note("the guest was paused at the source; xl has let it run");
-    note("the source's QEMU stays, stopped (postmigrate): end it with quit");
+    if (!options_.recorded) note("the source's QEMU stays, stopped (postmigrate): end it with quit");
     if (const auto entered = enter(SessionState::reported); !entered) note(entered.error().text());
     return {};
 }
@@ -313,10 +324,11 @@ std::string SessionToXen::look_at_source() const {
 
 std::string SessionToXen::look_at_xen() const {
     return fmt::format(
-        "the source stands still; look at the Xen host (xl list): {0} runs there -> `vmferry resolve {1} "
+        "{2}look at the Xen host (xl list): {0} runs there -> `vmferry resolve {1} "
         "destroy`; it is not there, or only as {0}--incoming, paused -> `xl destroy {0}--incoming`, then "
-        "`vmferry resolve {1} run`",
-        report_.name, report_.id);
+        "`vmferry resolve {1} run`{3}",
+        report_.name, report_.id, options_.recorded ? "" : "the source stands still; ",
+        options_.recorded ? ", which only closes the session: the recording can be replayed again" : "");
 }
 
 std::unexpected<Error> SessionToXen::doubt(const Error& why, std::string hint) {

@@ -32,6 +32,9 @@
 //  report ≠ 0, no give-back     in doubt: it does not run in Xen, but a paused copy may be there
 //  no report                    in doubt: it may run in Xen, so the source must not
 //  `cont` does not help         in doubt: Xen has nothing; the source stands still
+//
+// A recording in the source's place never runs again: what would be done to the source falls away, and doubt
+// is left only about what xl did with its permission.
 #pragma once
 
 #include <chrono>
@@ -65,6 +68,11 @@ struct SessionToXenOptions {
     /// known. An error refuses it.
     std::function<Result<XenHost>(const std::optional<SourceFacts>& facts, const QemuSource& source)> choose;
     std::string source_qmp;  ///< QMP socket of the source; empty: none
+    /// The source is a recording. Nobody stands behind the connection who could run the guest again, whatever
+    /// becomes of the session: so nobody has to confirm that it stands still, nothing is done to a source
+    /// afterwards, and where nobody knows how it ended xl's copy is withdrawn. `source_qmp` is then asked for
+    /// facts only, of the QEMU that was recorded, which must not run by now.
+    bool recorded = false;
     std::string state_directory = "/var/lib/vmferry";
     std::size_t read_size = 1u << 20;  ///< most bytes asked of the source at once, ≥ 1
     TimeLimits limits = {};

@@ -143,6 +143,12 @@ void SourceQemu::close() {
 SourceQemu::CompletionRead SourceQemu::complete() {
     // From its last word on QEMU stands still until this is decided: no request to end makes that shorter.
     const Loop::Shield shield(loop_);
+    auto read = tell();
+    if (recorded_ && read.completion == Completion::unknown) read.completion = Completion::has_guest;
+    return read;
+}
+
+SourceQemu::CompletionRead SourceQemu::tell() {
     if (return_path_) {
         std::array<std::byte, 16> space{};
         const auto early = channel_.read_now(space);
@@ -205,6 +211,7 @@ SourceQemu::CompletionRead SourceQemu::await_closed() {
 Result<std::string> SourceQemu::resume() {
     const Loop::Shield shield(loop_);
     channel_.close();
+    if (recorded_) return std::string("the recording can be replayed again");
     if (qmp_socket_.empty()) {
         if (return_path_ && !told_)
             return std::string("the source runs on by itself (it cannot be asked: there is no QMP)");

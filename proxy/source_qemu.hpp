@@ -44,6 +44,9 @@ class SourceQemu {
 
     void set_limits(const TimeLimits& limits) { limits_ = limits; }
 
+    /// A recording plays its part: there is no QEMU that could run the guest again, or need help to.
+    void set_recorded(bool recorded) { recorded_ = recorded; }
+
     /// Error also: that QEMU is not migrating, or is seen to be another one than has connected (which can be
     /// told where both are processes of this host). It is then not asked again.
     Result<void> connect_qmp(const std::string& socket);
@@ -73,7 +76,8 @@ class SourceQemu {
         confirmed,  ///< QMP says: completed, postmigrate
         ended,      ///< its process has ended: it cannot run the guest any more
         assumed,    ///< no QMP: it has closed the connection in its turn
-        has_guest,  ///< it has failed or cancelled: it runs, or it can be let run by resume()
+        has_guest,  ///< it has failed or cancelled: it runs, or it can be let run by resume(). Also a
+                    ///< recording that has not ended as it should: it can be played again
         unknown,
     };
     struct CompletionRead {
@@ -99,6 +103,7 @@ class SourceQemu {
     /// right QEMU. To let another one's guest run again, which has gone elsewhere, would make two of it.
     [[nodiscard]] bool sent_this_stream(const nlohmann::json& migration) const;
     [[nodiscard]] Result<nlohmann::json> ask(std::string_view command);
+    [[nodiscard]] CompletionRead tell();
     [[nodiscard]] CompletionRead await_completed();
     [[nodiscard]] CompletionRead await_closed();
     void pause_a_moment();
@@ -111,8 +116,8 @@ class SourceQemu {
     pid_t pid_ = -1;
     Descriptor process_;  ///< pidfd of `pid_`; empty: it is not known to be QEMU's
     std::uint64_t received_ = 0;
-    bool return_path_ = false, whole_ = false, told_ = false, was_running_ = true, perhaps_another_ = false,
-         waits_for_ack_ = false;
+    bool recorded_ = false, return_path_ = false, whole_ = false, told_ = false, was_running_ = true,
+         perhaps_another_ = false, waits_for_ack_ = false;
 };
 
 }  // namespace vmferry

@@ -6,6 +6,8 @@ between, and looks at both ends.
         c.migrate()
         c.report()
         c.runs_only_in_xen()      or c.runs_only_in_qemu()
+
+`c.replay(file)` in the place of the three in the middle: with a recording of that guest.
 """
 import contextlib
 import json
@@ -91,9 +93,23 @@ class CrossingToXen:
         self.server = self.wire = None
         self.log, self.disk = f"{STATE}/{guest.name}.log", f"{STATE}/{guest.name}.disk"
 
-    def serve(self, *options, points=(), receive="xl migrate-receive", mapped=True, template=None):
-        """`vmferry serve` towards a stock xl in the host. `points`: on the wire between the two. `template`: of that host;
-        else the one that is shipped for its release."""
+    def serve(self, *options, mapped=True, **how):
+        """`vmferry serve` towards a stock xl in the host; `how`: see towards_xen()."""
+        arguments = self.towards_xen(mapped, **how)
+        self.server = self.closing.enter_context(contextlib.closing(Server(self.folder, *arguments, *options)))
+
+    def replay(self, file, *options, **how):
+        """`vmferry replay` of what this source has recorded. The document that it prints."""
+        words = [VMFERRY, "replay", file, "--to", "xl", *self.towards_xen(**how), "--state-dir", self.folder / "state", "--json",
+                 *options]
+        with open(self.folder / "replay.log", "ab") as log:
+            done = subprocess.run(list(map(str, words)), stdout=subprocess.PIPE, stderr=log, timeout=300)
+        (self.folder / "replay.json").write_bytes(done.stdout)
+        return json.loads(done.stdout)
+
+    def towards_xen(self, mapped=True, points=(), receive="xl migrate-receive", template=None):
+        """A stock xl waits in the host; the options that lead there. `points`: on the wire between the two. `template`: of
+        that host; else the one that is shipped for its release."""
         self.xen.run(f"pkill -f '^socat -t 300 TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
                      f"rm -f {self.disk}; truncate -s 16M {self.disk}")
         # Longer than socat's own half a second: xl answers after the end of its input, and may take its time.
@@ -109,7 +125,7 @@ class CrossingToXen:
             arguments += ["--disk", f"{'hda' if self.guest.disk == 'ide-hd' else 'vda'}={self.disk},format=raw"]
         if mapped and self.guest.nic:
             arguments += ["--nic", "0=xenbr0"]
-        self.server = self.closing.enter_context(contextlib.closing(Server(self.folder, *arguments, *options)))
+        return arguments
 
     def migrate(self, return_path=True):
         self.last = self.source.last_tick()

@@ -97,10 +97,22 @@ class Running:
 
     def migrate(self, port, return_path=True):
         """`migrate tcp:` as an operator types it, with enough bandwidth that it comes to an end."""
+        self._migrate(f"tcp:127.0.0.1:{port}", return_path)
+
+    def record(self, file, timeout=120):
+        """`migrate exec:` into a file. The guest stands still then."""
+        self._migrate(f"exec:cat > {file}", return_path=False)
+        deadline = time.monotonic() + timeout
+        while (status := self.migration_status()) != "completed":
+            if status not in ("setup", "active", "device") or time.monotonic() > deadline:
+                raise ticks.Failed(f"the recording is {status}")
+            time.sleep(0.1)
+
+    def _migrate(self, uri, return_path):
         self.qmp("migrate-set-capabilities", capabilities=[{"capability": "return-path", "state": return_path},
                                                            {"capability": "events", "state": True}])
         self.qmp("migrate-set-parameters", **{"max-bandwidth": 0, "downtime-limit": 2000})
-        self.qmp("migrate", uri=f"tcp:127.0.0.1:{port}")
+        self.qmp("migrate", uri=uri)
 
     def migration_status(self):
         return self.qmp("query-migrate").get("status")

@@ -75,6 +75,24 @@ class QemuToXen(unittest.TestCase):
             c.runs_only_in_xen()
             c.destroy()
 
+    def test_replay(self):
+        """From a file, later: first only to see whether it would go, then to run. Who must not run meanwhile is the QEMU that
+        wrote it."""
+        with self.crossing() as c:
+            file = c.folder / "recorded"
+            self.source.record(file)
+            report = c.replay(file, "--dry-run")
+            self.assertEqual((report["state"], report["error"]), ("loaded", None))
+            wait_for(lambda: not self.xen.domains(), 120, "the end of the domain under Xen")
+            self.source.qmp("cont")
+            self.assertEqual(c.replay(file)["error"]["kind"], "refused")
+            self.assertEqual(list(self.xen.domains()), [])
+            self.source.record(file)
+            report = c.replay(file)
+            self.assertEqual((report["state"], report["error"], report["source"]), ("reported", None, "let go"))
+            c.runs_only_in_xen()
+            c.destroy()
+
     def test_round_trip(self):
         """QEMU → Xen → QEMU → Xen: the same memory throughout."""
         with self.crossing() as c:

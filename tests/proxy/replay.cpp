@@ -46,7 +46,7 @@ TEST_CASE_FIXTURE(Fixture, "a recording with its permission; the guest gets its 
     const auto report = play(capture, std::move(replaying));
     CHECK_MESSAGE(!report.session.error, error_text(report.session.error));
     CHECK(told);
-    CHECK(report.source == ReplaySource::Outcome::lets_go);
+    CHECK(report.source == ReplayOutcome::lets_go);
     CHECK(report.qemu_ended);
     CHECK(position == size);
     CHECK(nothing_left(report.session));
@@ -66,12 +66,12 @@ TEST_CASE_FIXTURE(Fixture, "a recording without permission (xl save), and a refu
     options.dry_run = true;
     auto report = play(directory.file("plain"));
     CHECK(!report.session.error);
-    CHECK(report.source == ReplaySource::Outcome::resumes);
+    CHECK(report.source == ReplayOutcome::resumes);
     CHECK(nothing_left(report.session));
     destination.disks.clear();
     report = play(directory.file("plain"));
     CHECK(report.session.error->kind == ErrorKind::refused);
-    CHECK(report.source == ReplaySource::Outcome::resumes);
+    CHECK(report.source == ReplayOutcome::resumes);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a file that breaks off is named as what it is") {

@@ -1,6 +1,7 @@
 // The source's end of its own migration, with the real QEMU: who has the guest, and who says so.
 #include "proxy/source_qemu.hpp"
 
+#include <array>
 #include <csignal>
 #include <thread>
 
@@ -245,6 +246,36 @@ TEST_CASE_FIXTURE(Fixture, "a QEMU that has completed before it is asked is know
     REQUIRE_MESSAGE(connected.has_value(), error_text(connected));
     CHECK(source->complete().completion == Completion::confirmed);
     resumes();
+}
+
+TEST_CASE("a recording in its place never stands still, whatever it does on its connection") {
+    Loop loop;
+    std::array<int, 2> ends{};
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    Descriptor recording(ends[0]);
+    Channel channel(loop, "source", Descriptor(ends[1]));
+    TimeLimits limits;
+    limits.source_confirms = 100ms;
+    SourceQemu source(loop, channel, limits);
+    source.set_recorded(true);
+    auto completion = Completion::has_guest;
+    SUBCASE("closed where it should wait") {
+        source.set_return_path(true);
+        recording.reset();
+    }
+    SUBCASE("open where it should have closed") {}
+    SUBCASE("bytes behind the end") {
+        REQUIRE(write(recording.get(), "x", 1) == 1);
+    }
+    SUBCASE("closed, as it should") {
+        recording.reset();
+        completion = Completion::assumed;
+    }
+    source.set_whole();
+    CHECK(source.complete().completion == completion);
+    const auto resumed = source.resume();
+    REQUIRE_MESSAGE(resumed.has_value(), error_text(resumed));
+    CHECK(*resumed == "the recording can be replayed again");
 }
 
 }  // namespace

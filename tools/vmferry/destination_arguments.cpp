@@ -74,6 +74,9 @@ Result<void> DestinationArguments::check_no_qemu() const {
         if (!value->empty())
             return std::unexpected(
                 usage_error(name, "a destination that is a Xen host", "no option of QEMU"));
+    if (!given_.timeouts.empty())
+        return std::unexpected(
+            usage_error("--timeout", "a destination that is a Xen host", "no time limit of QEMU's"));
     if (has_dashes())
         return std::unexpected(usage_error("--", "a destination that is a Xen host", "no QEMU's words"));
     return {};

@@ -8,24 +8,11 @@
 #include "proxy/prepare_xen.hpp"
 #include "tools/vmferry/input_window.hpp"
 #include "tools/vmferry/progress.hpp"
+#include "tools/vmferry/recorded_format.hpp"
 
 namespace vmferry::cli {
 
 namespace {
-
-Result<void> check_format(const InputFile& file, const std::string& path) {
-    if (file.format() == StreamFormat::qemu) return {};
-    if (file.format() == StreamFormat::unknown)
-        return stream_error("input", "file", "magic", 0, path + " is no migration stream",
-                            "what QEMU's migrate writes, plain or zstd");
-    return std::unexpected(Error{ErrorKind::usage,
-                                 path,
-                                 {},
-                                 {},
-                                 0,
-                                 fmt::format("a stream of the kind {}", stream_format_name(file.format())),
-                                 "what QEMU's migrate writes, plain or zstd"});
-}
 
 Result<XenDestination> destination_for(const QemuSource& source, XenDestinationSettings settings,
                                        AuditReport& audit) {
@@ -48,7 +35,7 @@ std::uint64_t now_ns() {
 Result<XenPlan> plan_recorded_to_xen(const std::string& path, const XenDestinationSettings& settings,
                                      AuditReport& audit) {
     VMFERRY_ASSIGN(auto input, InputWindow::open(path));
-    VMFERRY_TRY(check_format(input.file(), path));
+    VMFERRY_TRY(check_qemu_stream(input.file(), path));
     AuditReport unused;
     CrossingToXen crossing({}, unused);
     OutputBatch nothing;
@@ -67,7 +54,7 @@ Result<CarriedToXen> carry_recorded_to_xen(const std::string& path, const XenDes
                                            const BatchSink& sink, const std::string& label,
                                            AuditReport& audit) {
     VMFERRY_ASSIGN(auto file, InputFile::open(path));
-    VMFERRY_TRY(check_format(file, path));
+    VMFERRY_TRY(check_qemu_stream(file, path));
     CarriedToXen carried;
     const auto supply = [&](const QemuSource& source) -> Result<XenDestination> {
         VMFERRY_ASSIGN(auto destination, destination_for(source, settings, audit));

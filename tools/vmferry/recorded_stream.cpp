@@ -9,24 +9,11 @@
 #include "proxy/template_cache.hpp"
 #include "tools/vmferry/input_window.hpp"
 #include "tools/vmferry/progress.hpp"
+#include "tools/vmferry/recorded_format.hpp"
 
 namespace vmferry::cli {
 
 namespace {
-
-Result<void> check_format(const InputFile& file, const std::string& path) {
-    if (file.format() == StreamFormat::xen_xl) return {};
-    if (file.format() == StreamFormat::unknown)
-        return stream_error("input", "file", "magic", 0, path + " is no migration stream",
-                            "what `xl migrate` or `xl save` writes, plain or zstd");
-    return std::unexpected(Error{ErrorKind::usage,
-                                 path,
-                                 {},
-                                 {},
-                                 0,
-                                 fmt::format("a stream of the kind {}", stream_format_name(file.format())),
-                                 "what `xl migrate` or `xl save` writes, with the domain's configuration"});
-}
 
 std::uint64_t now_ns() {
     using namespace std::chrono;
@@ -38,7 +25,7 @@ std::uint64_t now_ns() {
 
 Result<void> with_head(const std::string& path, const std::function<Result<void>(const XenSource&)>& use) {
     VMFERRY_ASSIGN(auto input, InputWindow::open(path));
-    VMFERRY_TRY(check_format(input.file(), path));
+    VMFERRY_TRY(check_xen_stream(input.file(), path));
     AuditReport unused;
     Crossing crossing({}, unused);
     OutputBatch nothing;
@@ -55,7 +42,7 @@ Result<void> with_head(const std::string& path, const std::function<Result<void>
 Result<Carried> carry_recorded(const std::string& path, const DestinationOptions& options,
                                const BatchSink& sink, const std::string& label, AuditReport& audit) {
     VMFERRY_ASSIGN(auto file, InputFile::open(path));
-    VMFERRY_TRY(check_format(file, path));
+    VMFERRY_TRY(check_xen_stream(file, path));
     Loop loop;
     Carried carried;
     const auto supply = [&](const XenSource& source) -> Result<Destination> {

@@ -13,13 +13,13 @@
 
 #include "proxy/stop_signals.hpp"
 #include "proxy/template_cache.hpp"
-#include "proxy/xen_template.hpp"
 #include "tools/vmferry/command.hpp"
 #include "tools/vmferry/destination_arguments.hpp"
 #include "tools/vmferry/printable.hpp"
 #include "tools/vmferry/report.hpp"
 #include "tools/vmferry/session_output.hpp"
 #include "tools/vmferry/xen_destination_arguments.hpp"
+#include "tools/vmferry/xen_host.hpp"
 
 namespace vmferry::cli {
 
@@ -140,26 +140,9 @@ Result<void> take_from_xen(const Options& given, Announcer& announcer) {
 
 Result<void> take_to_xen(const Options& given, Announcer& announcer) {
     VMFERRY_ASSIGN(const auto settings, given.xen.settings());
-    if (settings.xl_command.empty())
-        return std::unexpected(usage_error("--xl-command", "nothing says where the Xen host is",
-                                           "a command that speaks `xl migrate-receive`, or tcp:HOST:PORT"));
-    if (settings.xen_template.empty())
-        return std::unexpected(usage_error("--xen-template", "nothing says what the Xen host is like",
-                                           "what `vmferry template --xen` wrote of it"));
-    // Now, and not when a guest is under way.
-    VMFERRY_ASSIGN(const auto xen, read_xen_template(settings.xen_template));
     ServeQemuOptions options;
+    VMFERRY_ASSIGN(options.session.choose, choose_xen_host(settings));
     VMFERRY_TRY(set_listener("--qemu-listen", given.qemu_listen, given, announcer, options));
-    options.session.choose = [&settings, &xen](const std::optional<SourceFacts>& facts,
-                                               const QemuSource&) -> Result<XenHost> {
-        XenHost host{
-            settings.xl_command, settings.options, xen, {settings.spill_bytes, settings.spill_directory}};
-        const auto name = !host.options.name.empty() ? host.options.name
-                          : facts                    ? facts->name
-                                                     : std::string();
-        VMFERRY_TRY(fill_placeholders(host.options, name, facts ? facts->uuid : std::string()));
-        return host;
-    };
     options.session.source_qmp = settings.source_qmp;
     options.session.state_directory = settings.state_directory;
     options.session.read_size = given.read_size;

@@ -29,6 +29,7 @@ Json session_document(std::string_view command, const SessionReport& report) {
     all["adopted"] = report.adopted;
     all["paused"] = report.paused;
     all["dry_run"] = report.dry_run;
+    all["recorded"] = report.recorded;
     all["command_line"] = report.command;
     const auto& counters = report.counters;
     all["counters"] = {{"bytes_in", counters.bytes_in},     {"bytes_out", counters.bytes_out},
@@ -48,11 +49,11 @@ void print_session(const SessionReport& report, std::FILE* to) {
         fmt::format("{} in {} passes, {:.1f} s", size_text(report.counters.bytes_in), report.counters.passes,
                     static_cast<double>(report.total.count()) / 1000);
     if (!report.error && report.dry_run) {
-        fmt::print(to, "dry run: {} was carried and loaded ({}), then given back; the source goes on\n", name,
-                   carried);
+        fmt::print(to, "dry run: {} was carried and loaded ({}), then given back{}\n", name, carried,
+                   report.recorded ? "" : "; the source goes on");
     } else if (report.state >= SessionState::running && report.direction == Direction::to_xen) {
-        fmt::print(to, "{} runs under Xen ({}; {} ms from its last record); its QEMU here stands still\n",
-                   name, carried, report.handover.count());
+        fmt::print(to, "{} runs under Xen ({}; {} ms from its last record){}\n", name, carried,
+                   report.handover.count(), report.recorded ? "" : "; its QEMU here stands still");
     } else if (report.state >= SessionState::running) {
         fmt::print(to, "{} {} here ({}; {} ms from its last record): QEMU is process {}, QMP at {}\n", name,
                    report.paused ? "is paused, as asked," : "runs", carried, report.handover.count(),

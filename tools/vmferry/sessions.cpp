@@ -41,7 +41,8 @@ Json to_json(const SessionRecord& record) {
             {"qmp", record.qmp_socket},
             {"adopted", record.adopted},
             {"paused", record.paused},
-            {"permission", record.permission}};
+            {"permission", record.permission},
+            {"recorded", record.recorded}};
 }
 
 void print(const SessionRecord& record) {
@@ -50,7 +51,8 @@ void print(const SessionRecord& record) {
                record.state,
                record.driven ? fmt::format(" (vmferry {} works on it)", record.vmferry_pid) : "");
     if (to_xen && record.qmp_socket.empty())
-        fmt::print("    since {}; the source's QMP is not known\n", record.started);
+        fmt::print("    since {}; {}\n", record.started,
+                   record.recorded ? "the source is a recording" : "the source's QMP is not known");
     else
         fmt::print("    since {}; {} {} {}{}; QMP {}\n", record.started,
                    to_xen ? "the source's QEMU" : "QEMU", record.qemu_pid,

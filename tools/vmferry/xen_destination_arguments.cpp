@@ -7,12 +7,21 @@
 
 namespace vmferry::cli {
 
-void XenDestinationArguments::add_to(CLI::App& app, const DestinationArguments& shared) {
+void XenDestinationArguments::add_choice(CLI::App& app) {
     app.add_option("--to", to_, "what the destination is: qemu, or xl (a Xen host) [qemu]")
         ->check(CLI::IsMember({"qemu", "xl"}))
         ->type_name("qemu|xl")
         ->group("Destination");
+}
+
+void XenDestinationArguments::add_to(CLI::App& app, const DestinationArguments& shared) {
+    add_choice(app);
     add_common(app, shared);
+}
+
+void XenDestinationArguments::add_either_to(CLI::App& app, const DestinationArguments& shared) {
+    add_choice(app);
+    add_live_to(app, shared);
 }
 
 void XenDestinationArguments::add_live_to(CLI::App& app, const DestinationArguments& shared) {

@@ -21,6 +21,8 @@ class XenDestinationArguments {
     void add_to(CLI::App& app, const DestinationArguments& shared);
     /// The same for a subcommand that hands guests over to xl: without --to, with --xl-command.
     void add_live_to(CLI::App& app, const DestinationArguments& shared);
+    /// The same with --to, where the destination may be either.
+    void add_either_to(CLI::App& app, const DestinationArguments& shared);
 
     /// --to xl was given.
     [[nodiscard]] bool chosen() const { return to_ == "xl"; }
@@ -31,6 +33,7 @@ class XenDestinationArguments {
     Result<void> check_absent() const;
 
   private:
+    void add_choice(CLI::App& app);
     void add_common(CLI::App& app, const DestinationArguments& shared);
 
     const DestinationArguments* shared_ = nullptr;
