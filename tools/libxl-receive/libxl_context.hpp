@@ -21,7 +21,8 @@ namespace vmferry::libxl_receive {
 /// What libxl has to say beyond the code stands on stderr before it.
 [[nodiscard]] inline Error code_error(std::string doing, int code) {
     const char* name = libxl_error_to_string(static_cast<libxl_error>(code));
-    return environment_error("libxl", std::move(doing), fmt::format("{} ({})", name ? name : "error", code))
+    return environment_error("libxl", std::move(doing),
+                             fmt::format("{} (error {})", name ? name : "unknown", code))
         .error();
 }
 

@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <sys/time.h>
 
+#include "parsers/wire/place.hpp"
+#include "parsers/xen/xl_header.hpp"
 #include "tools/libxl-receive/host_memory.hpp"
 #include "tools/libxl-receive/watch.hpp"
 
@@ -32,14 +34,12 @@ Result<void> name_is_free(libxl_ctx* context, const std::string& name) {
 }  // namespace
 
 Result<void> LibxlDomain::expect(const std::string& config) {
-    if (const int rc = libxl_domain_config_from_json(context_, config_.get(), config.c_str()); rc != 0) {
-        auto error = code_error("reading the configuration", rc);
-        error.kind = ErrorKind::stream;
-        return std::unexpected(std::move(error));
-    }
+    const Place place{"xl", "header", 0};
+    if (const int rc = libxl_domain_config_from_json(context_, config_.get(), config.c_str()); rc != 0)
+        return place.wrong("config", xen::xl_config_at, code_error({}, rc).found, "a domain's configuration",
+                           "what libxl did not understand stands on stderr before this");
     name_ = config_.name();
-    if (name_.empty())
-        return stream_error("xl", "configuration", "c_info.name", 0, "nothing", "the domain's name");
+    if (name_.empty()) return place.wrong("config", xen::xl_config_at, "no c_info.name", "the domain's name");
     incoming_ = name_ + "--incoming";
     VMFERRY_TRY(name_is_free(context_, name_));
     VMFERRY_TRY(name_is_free(context_, incoming_));
