@@ -139,8 +139,11 @@ class CrossingToXen:
     def printed(self):
         return self.xen.run(f"cat {self.log} 2>/dev/null").text.replace("\r", "")
 
+    def ticks_in_xen(self):
+        return [ticks.Tick(match, time.monotonic()) for line in self.printed().splitlines() if (match := ticks.TICK.search(line))]
+
     def last_tick_in_xen(self):
-        return [ticks.Tick(match, time.monotonic()) for line in self.printed().splitlines() if (match := ticks.TICK.search(line))][-1]
+        return self.ticks_in_xen()[-1]
 
     # -- who runs
 

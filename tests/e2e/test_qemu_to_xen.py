@@ -2,6 +2,7 @@
 who runs.
 """
 import contextlib
+import json
 import os
 import pathlib
 import subprocess
@@ -21,6 +22,7 @@ from xen_host import STATE, XenHost
 
 # Deep in the first round over the pages.
 AMONG_PAGES = 20 << 20
+LIBXL_RECEIVE = "/testbed/vmferry/vmferry-libxl-receive"
 
 
 class QemuToXen(unittest.TestCase):
@@ -138,6 +140,86 @@ class QemuToXen(unittest.TestCase):
             self.assertEqual((report["state"], report["error"]), ("reported", None))
             c.runs_only_in_xen()
             c.destroy()
+
+    def test_live_by_libxl(self):
+        """vmferry's own helper in xl's place. What it leaves is a domain like xl's own: xl saves and restores it, and its
+        watch acts when it is shut down."""
+        with self.crossing() as c:
+            c.serve(receive=LIBXL_RECEIVE)
+            c.migrate()
+            report = c.report()
+            self.assertEqual((report["state"], report["error"]), ("reported", None))
+            self.assertEqual(c.source.migration_status(), "completed")
+            c.runs_only_in_xen()
+            self.assertTrue(self.watches())
+            name, saved = self.guest.name, f"{STATE}/{self.guest.name}.saved"
+            config = json.loads(self.xen.run(f"xl list -l {name}").check().text)[0]["config"]
+            self.assertEqual(config["c_info"]["name"], name)
+            before = c.last_tick_in_xen()
+            self.xen.run(f"xl save {name} {saved}").check()
+            self.assertEqual(self.xen.domains(), {})
+            wait_for(lambda: not self.watches(), 30, "the watch to end with its domain")
+            self.xen.run(f"rm {c.log}; xl restore {saved}").check()
+            wait_for(lambda: len(c.ticks_in_xen()) > 1, 180, "the restored guest's words")
+            after = c.ticks_in_xen()[-1]
+            self.assertGreater(after.number, before.number)
+            self.assertEqual((after.sum, after.disk_hash), (before.sum, before.disk_hash))
+            c.destroy()
+
+    def test_reset_by_libxl(self):
+        """The watch makes the domain anew when the guest resets, and ends with it."""
+        with self.crossing() as c:
+            c.serve(receive=LIBXL_RECEIVE)
+            c.migrate()
+            self.assertIsNone(c.report()["error"])
+            c.runs_only_in_xen(3)
+            name = self.guest.name
+            first = self.xen.run(f"xl domid {name}").check().text.strip()
+            # The button that QEMU's firmware knows is none of Xen's; the reset line is the same.
+            said = '{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n'
+            self.xen.run(f"socat -t 1 - UNIX-CONNECT:/run/xen/qmp-libxl-{first}", stdin=said.encode()).check()
+
+            def anew():
+                found = self.xen.run(f"xl domid {name}")
+                return found.code == 0 and found.text.strip() != first
+
+            wait_for(anew, 180, "the domain made anew")
+            self.assertTrue(self.watches())
+            self.xen.run(f"xl destroy {name}").check()
+            wait_for(lambda: not self.watches(), 30, "the watch to end with its domain")
+
+    def test_libxl_gives_back(self):
+        """At a dry run its copy was complete and is gone; so it is when vmferry dies among the pages."""
+        with self.crossing() as c:
+            c.serve("--dry-run", receive=LIBXL_RECEIVE)
+            c.migrate()
+            report = c.report()
+            self.assertEqual((report["state"], report["error"], report["dry_run"]), ("loaded", None, True))
+            c.runs_only_in_qemu()
+            self.assertFalse(self.watches())
+
+    def test_proxy_killed_midway_by_libxl(self):
+        with self.crossing() as c:
+            point = Point("up", lambda: c.server.process.kill(), offset=AMONG_PAGES)
+            c.serve(points=[point], receive=LIBXL_RECEIVE)
+            c.migrate()
+            point.wait(300)
+            c.runs_only_in_qemu()
+
+    def test_libxl_terminated_midway(self):
+        """Where a stock xl that is ended leaves its domain behind, the helper destroys it."""
+        with self.crossing() as c:
+            point = Point("up", lambda: self.xen.run("pkill -TERM -f '[v]mferry-libxl-receive.bin'").check(),
+                          offset=AMONG_PAGES)
+            c.serve(points=[point], receive=LIBXL_RECEIVE)
+            c.migrate()
+            point.wait(300)
+            self.assertEqual(c.report()["error"]["kind"], "environment")
+            c.runs_only_in_qemu()
+
+    def watches(self):
+        """Whether something of the helper is left."""
+        return self.xen.run("pgrep -f '[v]mferry-libxl-receive.bin'").text.split()
 
     def test_dry_run(self):
         with self.crossing() as c:
