@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <regex>
 #include <string>
 
 #include <fcntl.h>
@@ -46,8 +45,9 @@ bool dom0_gives_way(libxl_ctx* context, const std::string& autoballoon) {
     if (autoballoon == "on" || autoballoon == "1") return true;
     if (autoballoon == "off" || autoballoon == "0") return false;
     const auto* version = libxl_get_version_info(context);
-    static const std::regex fixed("(^| )dom0_mem=");
-    return version == nullptr || !std::regex_search(version->commandline, fixed);
+    if (version == nullptr) return true;
+    const auto words = fmt::format(" {}", version->commandline);
+    return words.find(" dom0_mem=") == words.npos;
 }
 
 Result<Descriptor> take_lock(const std::string& path) {
