@@ -273,7 +273,8 @@ TEST_CASE_FIXTURE(Fixture, "the QMP socket of another QEMU is noticed") {
     options.source_qmp = other.qmp;
     qmp = false;
     const auto error = given_back(run());
-    CHECK(error.found == "its migration is none");
+    CHECK(error.found == fmt::format("it is the QEMU with pid {}", other.pid()));
+    CHECK(error.expected == fmt::format("pid {}, which has connected", machine.pid()));
 }
 
 }  // namespace
