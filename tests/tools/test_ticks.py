@@ -64,6 +64,16 @@ class Ticks(unittest.TestCase):
         self.refused("unexpected line", tick(5), "harmless", "Segmentation fault", excuses=(HARMLESS,))
         self.refused("unexpected line", tick(5), "harmless or not", excuses=both)
 
+    def test_the_list(self):
+        """Each of its lines has a reason, and none of them covers what a guest must never say."""
+        for excuse in ticks.NESTED_SMP:
+            self.assertTrue(excuse.reason)
+            for said in (tick(5), "[   12.345678] BUG: soft lockup - CPU#1 stuck for 22s!", "[    1.000000] Kernel panic - not syncing",
+                         "[   12.345678] ata1: lost interrupt (Status 0x50)", "[   12.345678] watchdog: BUG"):
+                self.assertIsNone(excuse.line.fullmatch(said))
+        for said in ("Segmentation fault", "[    9.144771] hrtimer: interrupt took 65026421 ns"):
+            self.judge(tick(5), said, tick(6), excuses=ticks.NESTED_SMP)
+
 
 if __name__ == "__main__":
     unittest.main()
