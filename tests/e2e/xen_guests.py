@@ -128,7 +128,8 @@ class TickingLinux(Guest):
         printed = xen.run(f"cat {self.log}").output
         whole = printed[:printed.rfind(b"\n") + 1]
         last = [ticks.Tick(match, 0) for line in whole.decode("latin-1").splitlines() if (match := ticks.TICK.search(line))][-1]
-        judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.vcpus, self.disk_mib > 0, bool(self.nic), last.up, excuses)
+        judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.vcpus, self.disk_mib > 0, bool(self.nic), last.up,
+                            excuses)
         with contextlib.closing(HostFile(xen, self.log, folder / "console", len(whole))) as copy:
             console = ticks.Console(copy.path, judge)
             try:

@@ -47,11 +47,11 @@ class Excuse:
 # and never crossed, is judged with the same list. Nothing else has one.
 NESTED_SMP = (
     Excuse(re.compile(r"Segmentation fault"),
-           "Programs of guests with two vCPUs fault now and then, at the same instructions whether the guest crossed or was born "
-           "there; never with one vCPU", kills=True),
+           "Programs of guests with two vCPUs fault now and then, at the same instructions whether the guest crossed or was "
+           "born there; never with one vCPU", kills=True),
     Excuse(re.compile(r"\[ *\d+\.\d+\] hrtimer: interrupt took \d+ ns"),
-           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one: both vCPUs share "
-           "one emulated processor. A guest that was born there says it while it boots"),
+           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one: both vCPUs "
+           "share one emulated processor. A guest that was born there says it while it boots"),
 )
 
 
@@ -203,8 +203,8 @@ class Console:
                 deadline = now + timeout
 
     def watch(self, count, timeout, seconds=0):
-        """At least `count` ticks and `seconds` in which they are seen coming, and the judge's verdict; each tick may take `timeout`
-        seconds. Returns what was seen, in words. Raises Failed."""
+        """At least `count` ticks and `seconds` in which they are seen coming, and the judge's verdict; each tick may take
+        `timeout` seconds. Returns what was seen, in words. Raises Failed."""
         judge = self.judge
         # What has come already was not seen coming: the clocks are judged from the next tick on.
         self.follow(2, timeout)
@@ -216,7 +216,7 @@ class Console:
         judge.verdict(count, since)
         host, up, _ = judge.pace(since)
         words = f"tick {judge.after} → {judge.ticks[0].number} … {judge.ticks[-1].number}, clock × {up / host:.2f}"
-        return words + (f", {len(judge.excused)} lines excused" if judge.excused else "")
+        return words + (f", lines excused: {len(judge.excused)}" if judge.excused else "")
 
     def drain(self):
         """What has been written by now, without waiting."""
