@@ -119,6 +119,12 @@ constexpr std::array rules{
     Rule{"disk-serial", risk, configuration,
          "A drive has a serial number that is no plain word; the guest finds none on the destination.",
          "Give the drive a serial of letters, digits, '-', '_' and '.'."},
+    Rule{"virtio-disk-load", risk, configuration,
+         "The device model of newer Xen hosts (seen: 4.20 with QEMU 10.0) aborts while it loads a virtio-blk "
+         "disk, at xl restore of a domain of its own as well: bdrv_graph_rdlock_main_loop: Assertion "
+         "`!qemu_in_coroutine()' failed.",
+         "Give the guest an IDE disk, use a Xen 4.17 host, or accept it where xl restore of such a domain "
+         "works."},
     // ---- memory ----
     Rule{"memory-layout", impossible, configuration,
          "The guest's memory layout cannot be built in the destination.",

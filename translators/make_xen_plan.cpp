@@ -111,6 +111,21 @@ Result<void> plan_clock(const XenPlanInput& in, XenPlan& plan, AuditReport& audi
     return {};
 }
 
+// ---- what the device model cannot load ----
+
+/// The last release whose device model was seen to load a virtio-blk disk. A template does not say which QEMU
+/// that is.
+constexpr unsigned loads_virtio_disks = 17;
+
+void check_virtio_disks(const XenPlanInput& in, AuditReport& audit) {
+    if (!in.facts || (in.xen.xen_major == 4 && in.xen.xen_minor <= loads_virtio_disks)) return;
+    for (const auto& disk : in.facts->disks)
+        if (disk.model == "virtio-blk-pci")
+            audit.violated("virtio-disk-load",
+                           fmt::format("the disk at 00:{:02x}.{}, on Xen {}.{}", disk.slot.device,
+                                       disk.slot.function, in.xen.xen_major, in.xen.xen_minor));
+}
+
 // ---- the operator's configuration ----
 
 /// What it says must be what the stream has: libxl builds the domain from it and nothing else.
@@ -177,6 +192,7 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     plan.xen_major = xen.xen_major;
     plan.xen_minor = xen.xen_minor;
     plan_cpu_policy(in, plan, audit);
+    check_virtio_disks(in, audit);
     if (config != nullptr) {
         check_given(*config, plan, audit);
         plan.config = completed(options.domain_config, plan);

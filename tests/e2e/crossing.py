@@ -8,7 +8,6 @@
 """
 import contextlib
 import os
-import shutil
 import signal
 import time
 
@@ -152,9 +151,3 @@ class Crossing:
 
     def destination_disappears(self, pid):
         wait_for(lambda: self.destination.gone(pid), 30, f"the end of process {pid}")
-
-
-def copy_state(source, target):
-    """A destination's files without disks and sockets."""
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True,
-                    ignore=lambda folder, names: [name for name in names if name.endswith(".disk") or name.startswith("qmp")])

@@ -1,5 +1,5 @@
-"""One crossing into a Xen host: a guest under QEMU, `vmferry serve` beside it, a stock `xl migrate-receive`, the wire
-between, and looks at both ends.
+"""One crossing into a Xen host: a guest under QEMU, `vmferry serve` beside it, a stock `xl migrate-receive`, the wire on this
+machine between, and looks at both ends.
 
     with crossing_to_xen(name, xen, guest, source) as c:
         c.serve(...)
@@ -14,9 +14,7 @@ import json
 import pathlib
 import re
 import shlex
-import signal
 import subprocess
-import threading
 import time
 
 import evidence
@@ -33,45 +31,6 @@ SETTINGS = ("tsc_mode=native",)  # what a nested Xen host needs, see docs/testbe
 GATEWAY_MAC = "52:55:c0:a8:4d:01"
 
 
-class Server:
-    """`vmferry serve --qemu-listen` and the lines that it prints; stderr goes to `folder`/serve.log."""
-
-    def __init__(self, folder, *options):
-        self.state = folder / "state"
-        with open(folder / "serve.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [VMFERRY, "serve", "--qemu-listen", "tcp:127.0.0.1:0", "--state-dir", self.state, "--json", *map(str, options)],
-                stdout=subprocess.PIPE, stderr=log, text=True)
-        self.lines = []
-        first = self.process.stdout.readline()
-        if not first:
-            raise ticks.Failed(f"vmferry serve does not start: {(folder / 'serve.log').read_text()}")
-        self.port = json.loads(first)["port"]
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(json.loads(line))
-
-    def ends(self):
-        return [line for line in self.lines if line.get("event") == "over"]
-
-    def sessions(self):
-        done = subprocess.run([VMFERRY, "sessions", "--json", "--state-dir", self.state], stdout=subprocess.PIPE, check=True)
-        return json.loads(done.stdout)["sessions"]
-
-    def resolve(self, session, what):
-        return subprocess.run([VMFERRY, "resolve", session, what, "--state-dir", self.state], capture_output=True, text=True)
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=60)
-        self.reader.join(timeout=5)
-        self.process.stdout.close()
-
-
 @contextlib.contextmanager
 def crossing_to_xen(name, xen, guest, source):
     """`guest`: a qemu_source.Guest that runs at `source`, a qemu_source.Running."""
@@ -79,6 +38,7 @@ def crossing_to_xen(name, xen, guest, source):
 
     def collect(folder):
         one.xen_evidence(folder)
+        source.evidence(folder / "source")
 
     with evidence.collected(name, collect) as folder:
         with contextlib.ExitStack() as closing:
@@ -96,7 +56,7 @@ class CrossingToXen:
     def serve(self, *options, mapped=True, **how):
         """`vmferry serve` towards a stock xl in the host; `how`: see towards_xen()."""
         arguments = self.towards_xen(mapped, **how)
-        self.server = self.closing.enter_context(contextlib.closing(Server(self.folder, *arguments, *options)))
+        self.server = self.closing.enter_context(contextlib.closing(self.source.serve(self.folder, *arguments, *options)))
 
     def replay(self, file, *options, **how):
         """`vmferry replay` of what this source has recorded. The document that it prints."""
@@ -117,8 +77,9 @@ class CrossingToXen:
         self.xen.run("until ss -ltn | grep -q :4445; do sleep 0.1; done").check()
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
         release = self.xen.machine.host.name.removeprefix("xen-")
-        arguments = ["--xl-command", f"tcp:127.0.0.1:{self.wire.port}", "--source-qmp", self.source.source_qmp,
-                     "--xen-template", template or ROOT / f"captures/templates/xen-{release}.zst", "--serial", f"file:{self.log}"]
+        template = self.source.brought(template or ROOT / f"captures/templates/xen-{release}.zst")
+        arguments = ["--xl-command", f"tcp:{self.source.this_machine}:{self.wire.port}", "--source-qmp", self.source.source_qmp,
+                     "--xen-template", template, "--serial", f"file:{self.log}"]
         for setting in SETTINGS:
             arguments += ["--set", setting]
         if mapped and self.guest.disk:
@@ -147,20 +108,16 @@ class CrossingToXen:
 
     # -- who runs
 
-    def runs_only_in_xen(self, count=8, timeout=60):
-        """The source is stopped for good, and the guest's next words come from Xen. Returns what it showed, in words."""
+    def runs_only_in_xen(self, count=8, seconds=0, timeout=60, excuses=()):
+        """The source is stopped for good, and the guest's next words come from Xen: at least `count` ticks, and `seconds`.
+        `excuses`: see ticks.Judge. Returns what it showed, in words."""
         last = self.source.last_tick()
         judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk),
-                            bool(self.guest.nic), last.up)
+                            bool(self.guest.nic), last.up, excuses)
         with contextlib.closing(HostFile(self.xen, self.log, self.folder / "xen-console")) as copy:
             console = ticks.Console(copy.path, judge)
             try:
-                # What has come already was not seen coming: the clocks are judged from the next tick on.
-                console.follow(2, timeout)
-                console.follow(1, timeout)
-                since = len(judge.ticks) - 1
-                console.follow(count, timeout)
-                judge.verdict(count, since)
+                words = console.watch(count, timeout, seconds)
             finally:
                 console.close()
         if not self.source.is_paused() or self.source.last_tick().number != last.number:
@@ -169,8 +126,7 @@ class CrossingToXen:
             raise ticks.Failed(f"domains under Xen: {self.xen.domains()}, where {self.guest.name} should be alone")
         if complaint := self.complaints():
             raise ticks.Failed(f"Xen complains: {complaint}")
-        host, up, _ = judge.pace(since)
-        return f"tick {last.number} → {judge.ticks[0].number} … {judge.ticks[-1].number}, clock × {up / host:.2f}"
+        return words
 
     def complaints(self):
         """What Xen says of a guest that does what no processor lets it do."""

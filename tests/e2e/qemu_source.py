@@ -1,4 +1,4 @@
-"""A guest under a stock QEMU on this machine: a source for a migration to Xen.
+"""A guest under a stock QEMU on this machine, and the `vmferry serve` beside it: a source for a migration to Xen.
 
     with source(folder, guest, kernel, initrd) as qemu:
         qemu.started()
@@ -6,18 +6,24 @@
 """
 import contextlib
 import dataclasses
+import json
 import pathlib
+import shutil
+import signal
 import subprocess
+import threading
 import time
 
 import linux_guest
 import ticks
 from captures import NETDEV
 from qmp import Qmp
+from replay import VMFERRY
 
 MAC = "00:16:3e:11:22:44"
 # What Debian's kernel can do without, and a nested Xen host does not offer: a guest that crosses must not have seen it.
-CPU = "max,-svm,-smap,-smep,-la57,-pku,-pks,-mpx,-rdpid,-monitor,-vme,-pcommit,-wbnoinvd,-xsave,-xsaveopt,-xgetbv1"
+NOT_UNDER_XEN = "-svm,-smap,-smep,-la57,-pku,-pks,-mpx,-rdpid,-monitor,-vme,-pcommit,-wbnoinvd,-xsave,-xsaveopt,-xgetbv1"
+CPU = f"max,{NOT_UNDER_XEN}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +37,15 @@ class Guest:
     nic: str = "e1000"
     machine: str = "pc,hpet=off"
 
+    def arguments(self, accel, cpu, kernel, initrd, disk_image, console, *sockets):
+        """QEMU's. `console`: the file of its serial port; `sockets`: QMP's."""
+        words = ["-accel", accel, "-M", self.machine, "-cpu", cpu, "-smp", self.vcpus, "-m", self.memory_mib, "-nodefaults",
+                 "-no-user-config", "-name", self.name, "-kernel", kernel, "-initrd", initrd, "-append", linux_guest.COMMAND_LINE,
+                 *self.devices(disk_image), "-serial", f"file:{console}", "-display", "none"]
+        for path in sockets:
+            words += ["-qmp", f"unix:{path},server=on,wait=off"]
+        return list(map(str, words))
+
     def devices(self, disk_image):
         """Placed as libxl would place them; what it does not know comes behind."""
         arguments = []
@@ -43,6 +58,45 @@ class Guest:
             arguments += ["-drive", f"file={disk_image},format=raw,if=none,id=d0", "-device",
                           f"{self.disk},id=disk0,drive=d0" + (",addr=6" if "virtio" in self.disk else ",bus=ide.0,unit=0")]
         return arguments
+
+
+class Server:
+    """`vmferry serve --qemu-listen` and the lines that it prints; stderr goes to `folder`/serve.log."""
+
+    def __init__(self, folder, *options):
+        self.state = folder / "state"
+        with open(folder / "serve.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [VMFERRY, "serve", "--qemu-listen", "tcp:127.0.0.1:0", "--state-dir", self.state, "--json", *map(str, options)],
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        self.lines = []
+        first = self.process.stdout.readline()
+        if not first:
+            raise ticks.Failed(f"vmferry serve does not start: {(folder / 'serve.log').read_text()}")
+        self.port = json.loads(first)["port"]
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+
+    def ends(self):
+        return [line for line in self.lines if line.get("event") == "over"]
+
+    def sessions(self):
+        done = subprocess.run([VMFERRY, "sessions", "--json", "--state-dir", self.state], stdout=subprocess.PIPE, check=True)
+        return json.loads(done.stdout)["sessions"]
+
+    def resolve(self, session, what):
+        return subprocess.run([VMFERRY, "resolve", session, what, "--state-dir", self.state], capture_output=True, text=True)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+        self.reader.join(timeout=5)
+        self.process.stdout.close()
 
 
 class Running:
@@ -60,11 +114,28 @@ class Running:
         finally:
             connection.close()
 
+    # -- what lies where it runs, for a vmferry there
+
+    this_machine = "127.0.0.1"  # how that vmferry reaches a port of this machine's loopback
+
+    def brought(self, file):
+        """Where that vmferry finds this file."""
+        return file
+
+    def serve(self, folder, *options):
+        return Server(folder, *options)
+
+    # -- the guest
+
     def check_alive(self):
         """Raises ticks.Failed when QEMU has ended, as far as that can be seen."""
 
+    def printed(self):
+        """What the guest has written to its serial port here."""
+        return self.console.read_text("latin-1") if self.console.exists() else ""
+
     def last_tick(self):
-        text = self.console.read_text("latin-1") if self.console.exists() else ""
+        text = self.printed()
         whole = text[:text.rfind("\n") + 1].replace("\r", "")
         found = [match for line in whole.splitlines() if (match := ticks.TICK.search(line))]
         return ticks.Tick(found[-1], time.monotonic()) if found else None
@@ -121,6 +192,10 @@ class Running:
         """Stopped for good, as far as this side can tell: it runs only when somebody says `cont`."""
         return self.qmp("query-status")["status"] in ("postmigrate", "paused")
 
+    def evidence(self, folder):
+        folder.mkdir()
+        (folder / "console").write_text(self.printed())
+
 
 class Source(Running):
     """A QEMU that is started here."""
@@ -133,11 +208,8 @@ class Source(Running):
             image.truncate(16 << 20)
         with open(self.folder / "qemu.log", "wb") as log:
             self.process = subprocess.Popen(
-                ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", guest.machine, "-cpu", CPU, "-smp", str(guest.vcpus),
-                 "-m", str(guest.memory_mib), "-nodefaults", "-no-user-config", "-name", guest.name, "-kernel", kernel,
-                 "-initrd", initrd, "-append", linux_guest.COMMAND_LINE, *guest.devices(disk), "-serial", f"file:{self.console}",
-                 "-display", "none", "-qmp", f"unix:{self.qmp_socket},server=on,wait=off",
-                 "-qmp", f"unix:{self.source_qmp},server=on,wait=off"],
+                ["qemu-system-x86_64", *guest.arguments("tcg,thread=multi", CPU, kernel, initrd, disk, self.console,
+                                                        self.qmp_socket, self.source_qmp)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def alive(self):
@@ -146,6 +218,10 @@ class Source(Running):
     def check_alive(self):
         if not self.alive():
             raise ticks.Failed(f"QEMU ended with {self.process.returncode}: {(self.folder / 'qemu.log').read_text()[-500:]}")
+
+    def evidence(self, folder):
+        super().evidence(folder)
+        shutil.copy(self.folder / "qemu.log", folder)
 
     def close(self):
         if self.alive():

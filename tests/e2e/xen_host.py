@@ -52,6 +52,10 @@ class XenHost:
     def destroy(self, guest):
         self.run(f"xl destroy {guest.name}")
 
+    def destroy_all(self):
+        for name in self.domains():
+            self.run(f"xl destroy {name}")
+
     def printed(self, guest):
         """What the guest has written to its serial port here since it was created or restored."""
         return self.run(f"cat {guest.log} 2>/dev/null").text

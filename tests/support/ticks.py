@@ -7,17 +7,22 @@ The guest prints once a second
 
 and nothing else. `Judge` takes the lines as they arrive, with the host's clock, and holds every rule:
 numbering without a gap, same memory checksum, disk read back right, network alive, all CPUs there, both guest
-clocks at the host's pace, and no other line at all on the console (a kernel that complains prints there).
+clocks at the host's pace, and no other line at all on the console (a kernel that complains prints there), but for those
+that an allow-list (`NESTED_SMP`) has a reason for.
 
 As a program: ticks.py --console FILE --after 24 [--count 20] ... waits for FILE to grow and exits 0 only if
 every rule held.
 """
 import argparse
+import dataclasses
 import re
 import sys
 import time
 
 TICK = re.compile(r"tick (\d+) up=(\d+\.\d+) date=(\d+) cpus=(\d+) disk=(\d+)/(\w+) ping=(\d+) sum=([0-9a-f]{16})$")
+# The same, with what a command that died did not print.
+MAIMED = re.compile(r"tick (\d+) up=(\d+\.\d+|) date=(\d*) cpus=(\d*) disk=(\d+)/(\w*) ping=(\d*) sum=([0-9a-f]{16}|)$")
+NO_HASH = ("", "e3b0c442")  # of what a dd that died has read: nothing
 # The line that was being printed when the guest was stopped ends on the other side.
 FRAGMENT = re.compile(r"[0-9a-z=/. ]*$")
 PACE = 0.10  # of wall-clock rate
@@ -29,26 +34,53 @@ class Failed(Exception):
     """A rule does not hold; the text says which."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Excuse:
+    """A line that a guest may print although it is no tick. `kills`: it says that one command of the guest's script has died,
+    so that one value of the next tick may be missing; a wrong one is never excused."""
+    line: re.Pattern
+    reason: str
+    kills: bool = False
+
+
+# For guests with several vCPUs under a Xen host of the test bed; what the matrix runs beside them, a guest that was born there
+# and never crossed, is judged with the same list. Nothing else has one.
+NESTED_SMP = (
+    Excuse(re.compile(r"Segmentation fault"),
+           "Programs of guests with two vCPUs fault now and then, at the same instructions whether the guest crossed or was "
+           "born there; never with one vCPU", kills=True),
+    Excuse(re.compile(r"\[ *\d+\.\d+\] hrtimer: interrupt took \d+ ns"),
+           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one: both vCPUs "
+           "share one emulated processor. A guest that was born there says it while it boots"),
+)
+
+
 class Tick:
+    """A value that is missing is None."""
+
     def __init__(self, match, at):
         self.at = at
         self.number = int(match[1])
-        self.up = float(match[2])
-        self.date = int(match[3])
-        self.cpus = int(match[4])
+        self.up = float(match[2]) if match[2] else None
+        self.date = int(match[3]) if match[3] else None
+        self.cpus = int(match[4]) if match[4] else None
         self.disk_status = int(match[5])
         self.disk_hash = match[6]
-        self.ping = int(match[7])
-        self.sum = match[8]
+        self.ping = int(match[7]) if match[7] else None
+        self.sum = match[8] or None
 
 
 class Judge:
     """`after`: the last complete tick on the source. `sum`, `disk`: as printed there; None takes the first tick's
-    (which proves less). `cpus`: how many must be seen. `disk_used`, `network`: whether the guest has them."""
+    (which proves less). `cpus`: how many must be seen. `disk_used`, `network`: whether the guest has them. `excuses`: what
+    else it may print."""
 
-    def __init__(self, after=None, sum=None, disk=None, cpus=None, disk_used=True, network=True, last_up=None):
+    def __init__(self, after=None, sum=None, disk=None, cpus=None, disk_used=True, network=True, last_up=None, excuses=()):
         self.after, self.sum, self.disk, self.cpus = after, sum, disk, cpus
         self.disk_used, self.network, self.last_up = disk_used, network, last_up
+        self.excuses = excuses
+        self.excused = []  # lines
+        self.dead = 0  # commands that died since the last tick
         self.ticks = []
         self.fragment = None
         self.lines = 0
@@ -68,7 +100,11 @@ class Judge:
                 self.fragment = ""
             return
         self.lines += 1
-        match = TICK.match(text)
+        if excuse := next((each for each in self.excuses if each.line.fullmatch(text)), None):
+            self.excused.append(text)
+            self.dead += excuse.kills
+            return
+        match = (MAIMED if self.dead else TICK).match(text)
         if not match:
             if self.lines == 1 and FRAGMENT.match(text):
                 self.fragment = text
@@ -86,30 +122,41 @@ class Judge:
             expected = [tick.number]
         if tick.number not in expected:
             raise Failed(f"tick {tick.number} where tick {expected[0]} was due")
-        if self.sum is None:
-            self.sum = tick.sum
-        if tick.sum != self.sum:
-            raise Failed(f"tick {tick.number}: memory checksum {tick.sum}, it was {self.sum}")
-        if self.disk_used:
-            if self.disk is None:
-                self.disk = tick.disk_hash
-            if tick.disk_status != 0 or tick.disk_hash != self.disk:
-                raise Failed(f"tick {tick.number}: disk={tick.disk_status}/{tick.disk_hash}, expected 0/{self.disk}")
-        if self.network and tick.ping != 1:
-            raise Failed(f"tick {tick.number}: ping={tick.ping}, the network is dead")
-        if self.cpus is not None and tick.cpus != self.cpus:
-            raise Failed(f"tick {tick.number}: cpus={tick.cpus}, expected {self.cpus}")
-        previous_up = self.ticks[-1].up if self.ticks else self.last_up
-        if previous_up is not None and tick.up < previous_up:
-            raise Failed(f"tick {tick.number}: up={tick.up} runs backwards from {previous_up}")
-        if self.ticks and tick.date < self.ticks[-1].date:
-            raise Failed(f"tick {tick.number}: date={tick.date} runs backwards from {self.ticks[-1].date}")
+        faults, missing = self._faults(tick)
+        if faults or len(missing) > self.dead:
+            raise Failed(f"tick {tick.number}: {', '.join(faults + missing)}")
+        self.dead = 0
+        self.sum = self.sum or tick.sum
+        if tick.disk_status == 0 and tick.disk_hash not in NO_HASH:
+            self.disk = self.disk or tick.disk_hash
         self.ticks.append(tick)
+
+    def _faults(self, tick):
+        """(what is wrong with it, what a command that died may have left out), in words."""
+        faults, missing = [], []
+
+        def check(holds, absent, text):
+            if absent or not holds:
+                (missing if absent else faults).append(text)
+
+        check(tick.sum == (self.sum or tick.sum), tick.sum is None, f"memory checksum {tick.sum}, it was {self.sum}")
+        if self.disk_used:
+            check(tick.disk_hash == (self.disk or tick.disk_hash), tick.disk_status != 0 or tick.disk_hash in NO_HASH,
+                  f"disk={tick.disk_status}/{tick.disk_hash}, expected 0/{self.disk}")
+        if self.network:
+            check(tick.ping == 1, not tick.ping, f"ping={tick.ping}, the network is dead")
+        check(self.cpus in (None, tick.cpus), tick.cpus is None, f"cpus={tick.cpus}, expected {self.cpus}")
+        for name, last in (("up", self.last_up), ("date", None)):
+            value = getattr(tick, name)
+            last = next((seen for each in reversed(self.ticks) if (seen := getattr(each, name)) is not None), last)
+            check(value is None or last is None or value >= last, value is None, f"{name}={value} runs backwards from {last}")
+        return faults, missing
 
     def pace(self, since=1):
         """(host seconds, guest `up` seconds, guest `date` seconds) between the tick with this index and the last one. The
         first one's clocks may have been read before the guest was stopped."""
-        first, last = self.ticks[since], self.ticks[-1]
+        seen = [tick for tick in self.ticks[since:] if None not in (tick.up, tick.date)]
+        first, last = seen[0], seen[-1]
         return last.at - first.at, last.up - first.up, last.date - first.date
 
     def verdict(self, count, since=1):
@@ -154,6 +201,22 @@ class Console:
             self._take(data, now)
             if len(judge.ticks) > before:
                 deadline = now + timeout
+
+    def watch(self, count, timeout, seconds=0):
+        """At least `count` ticks and `seconds` in which they are seen coming, and the judge's verdict; each tick may take
+        `timeout` seconds. Returns what was seen, in words. Raises Failed."""
+        judge = self.judge
+        # What has come already was not seen coming: the clocks are judged from the next tick on.
+        self.follow(2, timeout)
+        self.follow(1, timeout)
+        since = len(judge.ticks) - 1
+        self.follow(count, timeout)
+        while judge.pace(since)[0] < seconds:
+            self.follow(1, timeout)
+        judge.verdict(count, since)
+        host, up, _ = judge.pace(since)
+        words = f"tick {judge.after} → {judge.ticks[0].number} … {judge.ticks[-1].number}, clock × {up / host:.2f}"
+        return words + (f", lines excused: {len(judge.excused)}" if judge.excused else "")
 
     def drain(self):
         """What has been written by now, without waiting."""

@@ -208,6 +208,12 @@ TEST_CASE_FIXTURE(XenPlanFixture, "standard VGA and virtio devices go where the 
         CHECK(by_id.at("/nics/0/script") == "vif-route");
         CHECK(extra_arguments(by_id.json).find("format=vpc") != std::string::npos);
     }
+    SUBCASE("a device model that cannot load the disk") {
+        xen.xen_minor = 20;
+        (void)this->plan();
+        CHECK(finding("virtio-disk-load") == "the disk at 00:06.0, on Xen 4.20");
+        CHECK(audit.refused());
+    }
     SUBCASE("a serial number that could be more than one") {
         facts->disks[0].serial = "x,readonly=on";
         const Config config2(this->plan());

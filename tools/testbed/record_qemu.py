@@ -44,6 +44,7 @@ def main(arguments):
     import record
     from hosts import HOSTS
     from image import Image
+    from replay import wait_for
     image = Image(HOSTS[options.kernel_of]).build()
     kernel, initrd = linux_guest.build(image)
     linux_guest.COMMAND_LINE += f" {options.append}"
@@ -59,7 +60,8 @@ def main(arguments):
             stream = folder / "stream"
             source.qmp("migrate-set-parameters", **{"max-bandwidth": 0, "downtime-limit": 2000})
             source.qmp("migrate", uri=f"exec:cat > {stream}")
-            if (status := source.wait_migration(("completed", "failed"))) != "completed":
+            wait_for(lambda: source.migration_status() in ("completed", "failed"), 300, "the migration's end")
+            if (status := source.migration_status()) != "completed":
                 raise RuntimeError(f"the migration has {status}")
             last = source.last_tick()
             screen = folder / "screen"

@@ -1,0 +1,79 @@
+"""What ticks.Judge lets pass, and what not: the crossings are only as good as it is."""
+import re
+import unittest
+
+import ticks
+
+SUM, DISK = "83dcbe693182cbc3", "803d6b38"
+DIED = ticks.Excuse(re.compile("Segmentation fault"), "a test", kills=True)
+HARMLESS = ticks.Excuse(re.compile("harmless"), "a test")
+
+
+def tick(number, up=None, date=None, cpus=2, disk=f"0/{DISK}", ping=1, sum=SUM):
+    return (f"tick {number} up={100 + number if up is None else up}.00 date={1700000000 + number if date is None else date} "
+            f"cpus={cpus} disk={disk} ping={ping} sum={sum}")
+
+
+class Ticks(unittest.TestCase):
+    def judge(self, *lines, excuses=()):
+        judge = ticks.Judge(4, SUM, DISK, 2, last_up=104, excuses=excuses)
+        for line in lines:
+            judge.line(line, len(judge.ticks))  # a tick a second
+        return judge
+
+    def refused(self, said, *lines, excuses=()):
+        with self.assertRaisesRegex(ticks.Failed, said):
+            self.judge(*lines, excuses=excuses)
+
+    def test_good(self):
+        self.assertEqual(len(self.judge("n=1 sum=83dc", tick(6), tick(7), tick(8)).ticks), 3)
+        self.judge(tick(5), tick(6), tick(7), tick(8)).verdict(4)
+
+    def test_each_rule(self):
+        self.refused("tick 6 where tick 5", tick(6))
+        self.refused("tick 7 where tick 6", tick(5), tick(7))
+        self.refused("memory checksum", tick(5, sum="0" * 16))
+        self.refused("disk=", tick(5, disk=f"139/{DISK}"))
+        self.refused("disk=", tick(5, disk="0/00000000"))
+        self.refused("ping=0", tick(5, ping=0))
+        self.refused("cpus=1", tick(5, cpus=1))
+        self.refused("up=", tick(5, up=103))
+        self.refused("date=", tick(5), tick(6, date=1700000004))
+        self.refused("unexpected line", tick(5), "[  101.5] clocksource: something")
+        self.refused("unexpected line", tick(5), tick(6, sum=""))
+        with self.assertRaisesRegex(ticks.Failed, "up advanced"):
+            self.judge(tick(5), tick(6), tick(7, up=115), tick(8, up=116), tick(9, up=117)).verdict(4)
+        with self.assertRaisesRegex(ticks.Failed, "date advanced"):
+            self.judge(tick(5), tick(6), *(tick(number, date=1700000050 + number) for number in range(7, 12))).verdict(4)
+
+    def test_excused(self):
+        """One value for each command that died, missing and not wrong, in the next tick only."""
+        both = (DIED, HARMLESS)
+        for missing in ({"disk": f"139/{DISK}"}, {"disk": "0/e3b0c442"}, {"disk": "0/"}, {"ping": 0}, {"ping": ""}, {"cpus": ""},
+                        {"sum": ""}, {"date": ""}):
+            judge = self.judge(tick(5), "Segmentation fault", tick(6, **missing), "harmless", *map(tick, (7, 8, 9)), excuses=both)
+            judge.verdict(5)
+            self.assertEqual(judge.excused, ["Segmentation fault", "harmless"])
+            for before in ((), ("harmless",), ("Segmentation fault", tick(6))):
+                self.refused("", tick(5), *before, tick(7 if len(before) == 2 else 6, **missing), excuses=both)
+        self.refused("ping=0", tick(5), "Segmentation fault", tick(6, ping=0, sum=""), excuses=both)
+        self.judge(tick(5), "Segmentation fault", "Segmentation fault", tick(6, ping=0, sum=""), excuses=both)
+        self.refused("memory checksum", tick(5), "Segmentation fault", tick(6, sum="0" * 16), excuses=both)
+        self.refused("disk=", tick(5), "Segmentation fault", tick(6, disk="0/00000000"), excuses=both)
+        self.refused("cpus=1", tick(5), "Segmentation fault", tick(6, cpus=1), excuses=both)
+        self.refused("unexpected line", tick(5), "harmless", "Segmentation fault", excuses=(HARMLESS,))
+        self.refused("unexpected line", tick(5), "harmless or not", excuses=both)
+
+    def test_the_list(self):
+        """Each of its lines has a reason, and none of them covers what a guest must never say."""
+        for excuse in ticks.NESTED_SMP:
+            self.assertTrue(excuse.reason)
+            for said in (tick(5), "[   12.345678] BUG: soft lockup - CPU#1 stuck for 22s!", "[    1.000000] Kernel panic - not syncing",
+                         "[   12.345678] ata1: lost interrupt (Status 0x50)", "[   12.345678] watchdog: BUG"):
+                self.assertIsNone(excuse.line.fullmatch(said))
+        for said in ("Segmentation fault", "[    9.144771] hrtimer: interrupt took 65026421 ns"):
+            self.judge(tick(5), said, tick(6), excuses=ticks.NESTED_SMP)
+
+
+if __name__ == "__main__":
+    unittest.main()
