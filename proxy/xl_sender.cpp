@@ -215,12 +215,16 @@ XlSender::AnswerRead XlSender::read_answer() {
         read.answer = Answer::runs;
         return read;
     }
+    // The byte is the negative of libxl's (negative) error code, or of 1 where it did not come to that.
+    constexpr std::uint8_t no_permission = 0xFF;
     read.why = {ErrorKind::environment,
                 "xl",
                 "running the guest",
                 {},
                 0,
-                fmt::format("its report says {} (libxl error {})", read.code, int{read.code} - 256),
+                read.code == no_permission
+                    ? fmt::format("its report says {} (it has not read the permission)", read.code)
+                    : fmt::format("its report says {} (libxl error -{})", read.code, read.code),
                 "0"};
     if (process_)
         if (const auto tail = process_->log_tail(); !tail.empty())

@@ -206,7 +206,7 @@ TEST_CASE_FIXTURE(Fixture, "the receiver refuses or closes: nothing is in doubt"
             peer.permission.clear();
             peer.refused();
         };
-        found = "its report says 255 (libxl error -1)";
+        found = "its report says 255 (it has not read the permission)";
     }
     for (const std::string name : {with_return_path, without_return_path}) {
         CAPTURE(name);

@@ -38,7 +38,8 @@ TEST_CASE_FIXTURE(Fixture, "xl reports a failure and gives the guest back: the s
         if (peer.load() && peer.read_permission()) peer.refused();
     });
     REQUIRE(report.error);
-    CHECK(report.error->text() == "xl running the guest: its report says 255 (libxl error -1), expected 0");
+    CHECK(report.error->text() ==
+          "xl running the guest: its report says 255 (it has not read the permission), expected 0");
     CHECK(report.state == SessionState::loaded);
     CHECK(machine.becomes("running"));
     CHECK(machine.migration() == "completed");
