@@ -50,8 +50,9 @@ NESTED_SMP = (
            "Programs of guests with two vCPUs fault now and then, at the same instructions whether the guest crossed or was "
            "born there; never with one vCPU", kills=True),
     Excuse(re.compile(r"\[ *\d+\.\d+\] hrtimer: interrupt took \d+ ns"),
-           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one: both vCPUs "
-           "share one emulated processor. A guest that was born there says it while it boots"),
+           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one. It reads the "
+           "PM timer meanwhile, which for a guest of QEMU's firmware is in the device model: each reading waits for dom0, "
+           "which shares the one emulated processor with both vCPUs"),
 )
 
 
