@@ -4,7 +4,8 @@
 #     (none)    release build, unit tests, format, clang-tidy, unit tests under ASan and UBSan, end-to-end tests with a
 #               real QEMU, the test guests themselves, crossings from a real Xen host (the test bed's), the demo
 #     --quick   release build, unit tests, a short demo: within 5 minutes
-#     --matrix  release build, then guests × devices × hosts in the test bed: two hours; writes docs/matrix.md
+#     --matrix  release build, then more of the Xen host's helper, and guests × devices × hosts in the test bed: two hours;
+#               writes docs/matrix.md
 #
 # The steps that compute keep all processors busy; those that watch clocks (end-to-end, demo) then run alone.
 # Each step's output stands in build/test-logs/STEP.log; of a step that fails, its end is shown.
@@ -94,6 +95,7 @@ format() {
 step install tools/install-deps.sh || finish
 step build tools/build.sh release || finish
 if [ "$mode" = --matrix ]; then
+  step libxl-receive python3 tests/run.py e2e build/release/vmferry libxl_receive
   step matrix python3 tests/e2e/matrix.py build/release/vmferry --document docs/matrix.md
   finish
 fi

@@ -3,54 +3,23 @@ who runs.
 """
 import contextlib
 import json
-import os
 import pathlib
 import subprocess
 import tempfile
 import unittest
 
-import linux_guest
 import qemu_source
 from captures import NETDEV
 from crossing import MIGRATE_LOG
 from crossing_to_xen import crossing_to_xen
 from local_destination import LocalDestination
+from one_qemu_guest import AMONG_PAGES, LIBXL_RECEIVE, OneQemuGuest
 from replay import VMFERRY, wait_for
 from wire import Point
 from xen_guests import TickingLinux
-from xen_host import STATE, XenHost
+from xen_host import STATE
 
-# Deep in the first round over the pages.
-AMONG_PAGES = 20 << 20
-LIBXL_RECEIVE = "/testbed/vmferry/vmferry-libxl-receive"
-
-
-class QemuToXen(unittest.TestCase):
-    """One guest runs under QEMU; a scenario that leaves it there is followed by the next one."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.xen = XenHost("xen-4.17", VMFERRY)
-        if not os.environ.get("VMFERRY_KEEP_HOSTS"):
-            cls.addClassCleanup(cls.xen.machine.down)
-        cls.kernel, cls.initrd = linux_guest.build(cls.xen.machine.image)
-        cls.guest = qemu_source.Guest()
-        folder = tempfile.TemporaryDirectory(prefix="vmferry-source-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.source = cls.enterClassContext(qemu_source.source(folder.name, cls.guest, cls.kernel, cls.initrd))
-        cls.source.started()
-
-    def setUp(self):
-        for name in self.xen.domains():
-            self.xen.run(f"xl destroy {name}")
-        # A guest that has crossed is stopped at its source, whole: it can be let run again for the next scenario.
-        if self.source.is_paused():
-            self.source.qmp("cont")
-        self.source.goes_on(1)
-
-    def crossing(self):
-        return crossing_to_xen(self.id().split(".", 1)[1], self.xen, self.guest, self.source)
-
+class QemuToXen(OneQemuGuest):
     def to_qemu(self, name, last_tick, closing):
         """The guest of that name goes from Xen into a QEMU here, by `xl migrate`. Returns it there, as a source."""
         there = closing.enter_context(contextlib.closing(LocalDestination(True, NETDEV)))
@@ -166,28 +135,6 @@ class QemuToXen(unittest.TestCase):
             self.assertEqual((after.sum, after.disk_hash), (before.sum, before.disk_hash))
             c.destroy()
 
-    def test_reset_by_libxl(self):
-        """The watch makes the domain anew when the guest resets, and ends with it."""
-        with self.crossing() as c:
-            c.serve(receive=LIBXL_RECEIVE)
-            c.migrate()
-            self.assertIsNone(c.report()["error"])
-            c.runs_only_in_xen(3)
-            name = self.guest.name
-            first = self.xen.run(f"xl domid {name}").check().text.strip()
-            # The button that QEMU's firmware knows is none of Xen's; the reset line is the same.
-            said = '{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n'
-            self.xen.run(f"socat -t 1 - UNIX-CONNECT:/run/xen/qmp-libxl-{first}", stdin=said.encode()).check()
-
-            def anew():
-                found = self.xen.run(f"xl domid {name}")
-                return found.code == 0 and found.text.strip() != first
-
-            wait_for(anew, 180, "the domain made anew")
-            self.assertTrue(self.watches())
-            self.xen.run(f"xl destroy {name}").check()
-            wait_for(lambda: not self.watches(), 30, "the watch to end with its domain")
-
     def test_libxl_gives_back(self):
         """At a dry run its copy was complete and is gone; so it is when vmferry dies among the pages."""
         with self.crossing() as c:
@@ -197,29 +144,6 @@ class QemuToXen(unittest.TestCase):
             self.assertEqual((report["state"], report["error"], report["dry_run"]), ("loaded", None, True))
             c.runs_only_in_qemu()
             self.assertFalse(self.watches())
-
-    def test_proxy_killed_midway_by_libxl(self):
-        with self.crossing() as c:
-            point = Point("up", lambda: c.server.process.kill(), offset=AMONG_PAGES)
-            c.serve(points=[point], receive=LIBXL_RECEIVE)
-            c.migrate()
-            point.wait(300)
-            c.runs_only_in_qemu()
-
-    def test_libxl_terminated_midway(self):
-        """Where a stock xl that is ended leaves its domain behind, the helper destroys it."""
-        with self.crossing() as c:
-            point = Point("up", lambda: self.xen.run("pkill -TERM -f '[v]mferry-libxl-receive.bin'").check(),
-                          offset=AMONG_PAGES)
-            c.serve(points=[point], receive=LIBXL_RECEIVE)
-            c.migrate()
-            point.wait(300)
-            self.assertEqual(c.report()["error"]["kind"], "environment")
-            c.runs_only_in_qemu()
-
-    def watches(self):
-        """Whether something of the helper is left."""
-        return self.xen.run("pgrep -f '[v]mferry-libxl-receive.bin'").text.split()
 
     def test_dry_run(self):
         with self.crossing() as c:
