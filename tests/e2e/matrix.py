@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What crosses: guests × devices × hosts, each really run. matrix.py build/PRESET/vmferry [--only TEXT] [--document FILE]
+"""What crosses: guests × devices × hosts, each really run. matrix.py build/PRESET/vmferry [--only TEXT]… [--document FILE]
 
 A row (matrix_rows.py) says what has to come of it: the guest goes on in the destination, or the audit refuses it by this rule and
 it goes on at the source, or something is gone on the way and it runs where cuts.py says. A guest that crosses and then
 misbehaves, or that is refused for another reason, is a failure. What came of each row is kept under build/testbed/matrix, so
 that rows can be run in pieces (--only); --document writes down what came of all rows when each was last run, and the differences
-in the witness's reports with their reasons.
+in the witness's reports with their reasons. A row that was not run from this checkout keeps what the document said of it before.
 """
 import argparse
 import datetime
@@ -39,10 +39,20 @@ def difference_row(item):
     return f"| {reason} | {named} | {before} → {after} |"
 
 
-def document(rows):
+def earlier(text):
+    """What a document says of its rows: their words → (what came of it, day)."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    return {f"{cells[0]} → {cells[1]}: {cells[2]}": tuple(cells[3:]) for cells in lines if len(cells) == 5}
+
+
+def document(rows, before):
     tables, differences, used = {}, {}, set()
     for row in rows:
-        kept = json.loads(row.kept.read_text()) if row.kept.exists() else {"came": "not run", "day": "", "differences": []}
+        if row.kept.exists():
+            kept = json.loads(row.kept.read_text())
+        else:
+            came, day = before.get(row.words, ("not run", ""))
+            kept = {"came": came, "day": day, "differences": []}
         tables.setdefault(row.table, []).append(
             f"| {row.source} | {row.destination} | {row.what} | {kept['came']} | {kept['day']} |")
         for key, before, after, reason in kept["differences"]:
@@ -89,7 +99,7 @@ def versions(hosts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("vmferry")
-    parser.add_argument("--only", default="", help="rows in whose words this occurs")
+    parser.add_argument("--only", action="append", help="rows in whose words this occurs")
     parser.add_argument("--document", type=pathlib.Path, help="where what came of it is written")
     options = parser.parse_args()
     os.environ["VMFERRY"] = str(pathlib.Path(options.vmferry).resolve())
@@ -101,7 +111,7 @@ def main():
     failed, passed = 0, 0
     try:
         for number, row in enumerate(rows):
-            if options.only not in row.words:
+            if not any(text in row.words for text in options.only or [""]):
                 continue
             start = time.monotonic()
             try:
@@ -116,7 +126,8 @@ def main():
     finally:
         hosts.close()
     if options.document:
-        options.document.write_text(document(rows))
+        before = options.document.read_text() if options.document.exists() else ""
+        options.document.write_text(document(rows, earlier(before)))
     say(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
