@@ -47,11 +47,11 @@ class Excuse:
 # and never crossed, is judged with the same list. Nothing else has one.
 NESTED_SMP = (
     Excuse(re.compile(r"Segmentation fault"),
-           "Programs of guests with two vCPUs fault now and then, at the same instructions whether the guest crossed or was "
-           "born there; never with one vCPU", kills=True),
+           "With XSAVE in the emulated processor, programs of guests with two vCPUs faulted now and then, at the same "
+           "instructions whether the guest crossed or was born there; never with one vCPU", kills=True),
     Excuse(re.compile(r"\[ *\d+\.\d+\] hrtimer: interrupt took \d+ ns"),
-           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one. It reads the "
-           "PM timer meanwhile, which for a guest of QEMU's firmware is in the device model: each reading waits for dom0, "
+           "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one. Most likely "
+           "because it reads the PM timer meanwhile, which for a guest of QEMU's firmware is in the device model: each reading waits for dom0, "
            "which shares the one emulated processor with both vCPUs"),
 )
 
