@@ -51,8 +51,8 @@ NESTED_SMP = (
            "instructions whether the guest crossed or was born there; never with one vCPU", kills=True),
     Excuse(re.compile(r"\[ *\d+\.\d+\] hrtimer: interrupt took \d+ ns"),
            "A kernel says it once, of the first timer interrupt that takes longer than the time to the next one. Most likely "
-           "because it reads the PM timer meanwhile, which for a guest of QEMU's firmware is in the device model: each reading waits for dom0, "
-           "which shares the one emulated processor with both vCPUs"),
+           "because it reads the PM timer meanwhile, which for a guest of QEMU's firmware is in the device model: each reading "
+           "waits for dom0, which shares the one emulated processor with both vCPUs"),
 )
 
 
