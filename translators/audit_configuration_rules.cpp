@@ -129,8 +129,8 @@ constexpr std::array rules{
     Rule{"memory-layout", impossible, configuration,
          "The guest's memory layout cannot be built in the destination.",
          "On the Xen side choose whole MiB for memory and an mmio_hole between 256 and 3840 MiB; on the QEMU "
-         "side "
-         "whole MiB for -m, max-ram-below-4g up to 3840M, no NUMA nodes and no memory modules."},
+         "side whole pages for -m, whole MiB up to 3840M for max-ram-below-4g, no NUMA nodes and no memory "
+         "modules."},
     // ---- CPU ----
     Rule{"vcpu-count", impossible, configuration,
          "There are more virtual CPUs than APIC ids for them: Xen gives every second id, QEMU's machine ends "

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "translators/plan_parts.hpp"
+#include "translators/size_text.hpp"
 
 namespace vmferry {
 
@@ -31,10 +32,6 @@ std::uint64_t rounded_up(std::uint64_t value, std::uint64_t step) {
 
 void add_range(Plan& plan, std::uint64_t first, std::uint64_t end, std::string block, std::uint64_t offset) {
     if (end > first) plan.ram.push_back({first / page, (end - first) / page, std::move(block), offset});
-}
-
-std::string size_text(std::uint64_t bytes) {
-    return bytes % mib == 0 ? fmt::format("{} MiB", bytes / mib) : fmt::format("{} KiB", bytes / kib);
 }
 
 }  // namespace

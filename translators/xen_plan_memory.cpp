@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "translators/devices.hpp"
+#include "translators/size_text.hpp"
 #include "translators/xen_memory_map.hpp"
 #include "translators/xen_plan_parts.hpp"
 
@@ -151,14 +152,15 @@ std::uint64_t plan_xen_memory(const XenPlanInput& in, const DomainConfig* given,
     const auto low = ram.front().bytes, high = plan.ram_bytes - low;
     const auto hole = four_gib - std::min(low, four_gib);
     const bool split = high > 0;
-    if (plan.ram_bytes % mib != 0 || low % mib != 0 || hole < least_hole || (split && hole > largest_hole) ||
-        ram.back().base + ram.back().bytes > hypertransport) {
+    // libxl takes a hole of whole MiB; the rest only has to be whole pages.
+    if (plan.ram_bytes % page != 0 || (split && low % mib != 0) || hole < least_hole ||
+        (split && hole > largest_hole) || ram.back().base + ram.back().bytes > hypertransport) {
         audit.violated("memory-layout",
                        fmt::format("{} KiB of RAM at 0 and {} KiB at 4 GiB", low / kib, high / kib));
         return 0;
     }
-    audit.carried("memory", split ? fmt::format("{} MiB at 0 and {} MiB at 4 GiB", low / mib, high / mib)
-                                  : fmt::format("{} MiB at 0", low / mib));
+    audit.carried("memory", split ? fmt::format("{} at 0 and {} at 4 GiB", size_text(low), size_text(high))
+                                  : fmt::format("{} at 0", size_text(low)));
     if (!plan.acpi_block.empty())
         audit.carried("firmware area", fmt::format("block {} at {:#x}", plan.acpi_block, plan.acpi_base));
     return split && hole != least_hole ? hole : 0;
