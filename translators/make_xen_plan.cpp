@@ -133,7 +133,7 @@ void check_virtio_disks(const XenPlanInput& in, AuditReport& audit) {
 /// sent.
 void tell_missed_writes(const SourceFacts& facts, AuditReport& audit) {
     constexpr unsigned mended = 9;
-    constexpr std::uint64_t word = 64 * 4096;
+    constexpr std::uint64_t page = 4096, word = 64 * page;
     if (facts.accel != Accel::tcg || facts.qemu_major >= mended || facts.ram_bytes % word != 0) return;
     audit.adapted(
         "memory",
