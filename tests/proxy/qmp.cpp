@@ -12,46 +12,17 @@
 #include "proxy/temporary_directory.hpp"
 #include "proxy/unix_socket.hpp"
 #include "tests/error_text.hpp"
+#include "tests/proxy/scripted_qmp.hpp"
 
 using namespace vmferry;
 using vmferry::test::error_text;
+using vmferry::test::first_return;
+using vmferry::test::greeting;
+using vmferry::test::ScriptedQmp;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
 namespace {
-
-/// A peer that says fixed lines, one after each line that it hears, then keeps silent until it is closed.
-class Script {
-  public:
-    Script(const std::string& path, std::vector<std::string> lines) : listener_(*listen_unix(path)) {
-        thread_ = std::jthread([this, lines = std::move(lines)] {
-            const Descriptor peer(::accept(listener_.get(), nullptr, nullptr));
-            std::string heard;
-            for (const auto& line : lines) {
-                (void)!::write(peer.get(), line.data(), line.size());
-                if (!next_line(peer, heard)) return;
-            }
-            while (next_line(peer, heard)) {
-            }
-        });
-    }
-
-  private:
-    static bool next_line(const Descriptor& peer, std::string& heard) {
-        char byte = 0;
-        heard.clear();
-        while (::read(peer.get(), &byte, 1) == 1) {
-            if (byte == '\n') return true;
-            heard += byte;
-        }
-        return false;
-    }
-    Descriptor listener_;
-    std::jthread thread_;
-};
-
-constexpr auto greeting = "{\"QMP\": {\"version\": {}}}\r\n";
-constexpr auto first_return = "{\"return\": {}, \"id\": 1}\r\n";
 
 struct Fixture {
     Loop loop;
@@ -96,7 +67,7 @@ TEST_CASE_FIXTURE(Fixture, "no socket, and a peer that never greets, end with th
     REQUIRE(!nothing);
     CHECK(nothing.error().found == "no such file or directory within 50 ms");
     QmpClient second(loop.uv(), "QEMU");
-    const Script silent(path, {""});
+    const ScriptedQmp silent(path, {""});
     const auto mute = qmp_connect(loop, second, path, 50ms);
     REQUIRE(!mute);
     CHECK(mute.error().found == "no greeting within 50 ms");
@@ -137,7 +108,7 @@ TEST_CASE_FIXTURE(Fixture, "a path that no unix socket can have is refused") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "a command without answer ends alone; a late answer is ignored") {
-    const Script peer(
+    const ScriptedQmp peer(
         path, {greeting, first_return, "", "{\"return\": 1, \"id\": 2}\n{\"return\": 2, \"id\": 3}\n"});
     REQUIRE(qmp_connect(loop, qmp, path, 5s));
     const auto late = qmp_call(loop, qmp, "slow", nullptr, 50ms);
@@ -160,7 +131,7 @@ TEST_CASE_FIXTURE(Fixture, "what is not QMP ends the connection with a reason") 
         line = "HTTP/1.1 400 Bad Request\n";
         found = "an answer that is not a JSON object";
     }
-    const Script peer(path, {line});
+    const ScriptedQmp peer(path, {line});
     const auto result = qmp_connect(loop, qmp, path, 5s);
     REQUIRE(!result);
     CHECK(result.error().found == found);

@@ -11,6 +11,7 @@
 #include "parsers/qemu/stream_reader.hpp"
 #include "proxy/input_buffer.hpp"
 #include "tests/error_text.hpp"
+#include "tests/proxy/scripted_qmp.hpp"
 #include "tests/proxy/source_machine.hpp"
 
 using namespace vmferry;
@@ -246,6 +247,45 @@ TEST_CASE_FIXTURE(Fixture, "a QEMU that has completed before it is asked is know
     REQUIRE_MESSAGE(connected.has_value(), error_text(connected));
     CHECK(source->complete().completion == Completion::confirmed);
     resumes();
+}
+
+/// The real one knows this capability from 8.1 on only.
+TEST_CASE("a QEMU that waits for it is told that it may stop the guest, and no other one") {
+    bool waits = true, return_path = true;
+    std::string told("\0\7\0\0", 4);
+    SUBCASE("with switchover-ack") {}
+    SUBCASE("with the capability off") {
+        waits = false;
+        told.clear();
+    }
+    SUBCASE("without a return path") {
+        return_path = false;
+        told.clear();
+    }
+    Loop loop;
+    const auto directory = std::move(*TemporaryDirectory::create());
+    const auto path = directory.file("qmp");
+    const ScriptedQmp qmp(
+        path, {greeting, first_return, "{\"return\": {\"status\": \"active\"}, \"id\": 2}\r\n",
+               "{\"return\": {\"status\": \"running\"}, \"id\": 3}\r\n",
+               fmt::format("{{\"return\": [{{\"capability\": \"events\", \"state\": true}}, "
+                           "{{\"capability\": \"switchover-ack\", \"state\": {}}}], \"id\": 4}}\r\n",
+                           waits)});
+    std::array<int, 2> ends{};
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    const Descriptor theirs(ends[0]);
+    Channel channel(loop, "source", Descriptor(ends[1]));
+    SourceQemu source(loop, channel, {});
+    const auto connected = source.connect_qmp(path);
+    REQUIRE_MESSAGE(connected.has_value(), error_text(connected));
+    source.set_return_path(return_path);
+    CHECK(source.approve_switchover());
+    source.close();
+    std::string heard(16, '\0');
+    const auto count = read(theirs.get(), heard.data(), heard.size());
+    REQUIRE(count >= 0);
+    heard.resize(static_cast<std::size_t>(count));
+    CHECK(heard == told);
 }
 
 TEST_CASE("a recording in its place never stands still, whatever it does on its connection") {
