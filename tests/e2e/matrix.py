@@ -45,13 +45,13 @@ def earlier(text):
     return {f"{cells[0]} → {cells[1]}: {cells[2]}": tuple(cells[3:]) for cells in lines if len(cells) == 5}
 
 
-def document(rows, before):
+def document(rows, said):
     tables, differences, used = {}, {}, set()
     for row in rows:
         if row.kept.exists():
             kept = json.loads(row.kept.read_text())
         else:
-            came, day = before.get(row.words, ("not run", ""))
+            came, day = said.get(row.words, ("not run", ""))
             kept = {"came": came, "day": day, "differences": []}
         tables.setdefault(row.table, []).append(
             f"| {row.source} | {row.destination} | {row.what} | {kept['came']} | {kept['day']} |")
