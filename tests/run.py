@@ -11,10 +11,23 @@ test that was skipped counts as failed, because then a component that it needs w
 import os
 import pathlib
 import sys
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ALSO = (HERE / "support", HERE / "guests", HERE.parent / "tools" / "testbed")
+
+
+class Timed(unittest.TextTestResult):
+    """Says of each test how long it took."""
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.began = time.monotonic()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.stream.writeln(f"    {time.monotonic() - self.began:.1f} s")
 
 
 def main():
@@ -28,7 +41,7 @@ def main():
     sys.path[:0] = map(str, (folder, *ALSO))
     loader = unittest.TestLoader()
     names = sys.argv[3:] or sorted(file.stem for file in folder.glob("test_*.py"))
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(loader.loadTestsFromNames(names))
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Timed).run(loader.loadTestsFromNames(names))
     failed = len(result.failures) + len(result.errors) + len(result.skipped) + len(result.unexpectedSuccesses)
     print(f"{max(result.testsRun - failed, 0)} passed, {failed} failed")
     return 1 if failed or result.testsRun == 0 else 0

@@ -22,7 +22,6 @@ constexpr std::uint64_t window_first = frame(0xC0000), window_end = frame(0x1000
 constexpr std::uint64_t bios_first = frame(0xE0000);
 constexpr std::uint64_t rom_bytes = 0x20000;  ///< of pc.rom, and of pc.bios below 1 MiB
 constexpr std::uint64_t special_first = 0xFEFF0, special_end = 0xFF000, identity_frame = 0xFEFFE;
-constexpr std::uint64_t four_gib = frame(1ull << 32);
 
 /// QEMU gives a RAM block of a device the next multiple of this behind the RAM before it.
 constexpr std::uint64_t block_alignment = frame(64 * page_size);

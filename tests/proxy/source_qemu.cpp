@@ -191,6 +191,8 @@ TEST_CASE_FIXTURE(Fixture, "the QMP socket of a QEMU that does not migrate is an
     REQUIRE(!connected);
     CHECK(connected.error().found == "its migration is none");
     CHECK(connected.error().hint == "is this the QMP socket of the QEMU that migrates to this listener?");
+    limits.qmp_answers = 100ms;
+    other.set_limits(limits);
     CHECK(!other.connect_qmp("/nowhere"));
 }
 

@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Fixture, "the banner and nothing before it") {
     }
     SUBCASE("a part of it") {
         script = "printf 'xl migration'; exec >&-; sleep 1000";
-        limits.qemu_last_words = 100ms;
+        limits.qemu_last_words = limits.xl_ends = 100ms;
         found = "its output ended after 12 of 54 bytes: \"xl migration\"";
     }
     SUBCASE("silence") {

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""clang-tidy over the project's own sources, two at a time, remembering what was clean.
+"""clang-tidy over the project's own sources, as many at a time as there are processors, remembering what was clean.
 
     tools/lint/tidy.py build/PRESET [FILE...]
 
 A source is checked again only when it, a project header that it includes, its compile command or a .clang-tidy has
 changed: the key is a hash over all of these, kept under build/tidy-cache. Exits 1 if anything was found.
 
-Precompiled headers are g++'s own; clang-tidy reads the sources without them, from commands of its own in build/tidy.
+Nearly all of the time goes into the standard library's headers, once a translation unit. So sources are checked in batches,
+see batches.py, with options of their own: without g++'s warnings, which the build has made errors, and
+without its precompiled headers. Where those headers hid that a source does not include what it uses, reading each source alone
+shows it.
 """
 import concurrent.futures
 import hashlib
@@ -17,26 +20,35 @@ import shlex
 import subprocess
 import sys
 
+import batches
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIDY = "clang-tidy-19"
 FOLDERS = ("parsers", "translators", "proxy", "tools", "tests")
-CONFIGURATIONS = (str(ROOT / ".clang-tidy"), str(ROOT / "tests" / ".clang-tidy"))
+CONFIGURATIONS = (".clang-tidy", "tests/.clang-tidy")
 # A guest without any operating system lives by fixed addresses and casts.
 FREESTANDING = os.path.join("tests", "guests")
-COMMANDS = ROOT / "build" / "tidy"
+BATCHES = ROOT / "build" / "tidy"
 CLEAN = ROOT / "build" / "tidy-cache"
+COMPILER = "clang++-19"
+# In a batch the sources are included files.
+TOGETHER = ("--checks=-bugprone-suspicious-include",
+            r"--header-filter=(parsers|translators|proxy|tools|tests)/.*\.cpp$|(parsers|translators|proxy|tools)/.*\.hpp$")
 
 
-def without_precompiled(command):
+def plain(command):
+    """The words of a compile command that clang-tidy takes, without the source."""
     words = shlex.split(command)
     kept = []
     while words:
         word = words.pop(0)
         if word == "-include" and words[0].endswith("/cmake_pch.hxx"):
             words.pop(0)
-        elif word not in ("-Winvalid-pch", "-fpch-preprocess"):
+        elif word in ("-o", "-c"):
+            words.pop(0)
+        elif not word.startswith("-W") and word != "-fpch-preprocess":
             kept.append(word)
-    return shlex.join(kept)
+    return [*kept, "-w"]
 
 
 def included(build):
@@ -54,47 +66,71 @@ def included(build):
     return headers
 
 
-def key(source, command, headers, cache={}):
-    digest = hashlib.sha256(command.encode())
-    for file in [*CONFIGURATIONS, source, *headers]:
+def key(source, options, headers, cache={}):
+    digest = hashlib.sha256(shlex.join(options).encode())
+    for file in [*(str(ROOT / name) for name in CONFIGURATIONS), source, *headers]:
         if file not in cache:
             cache[file] = hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
         digest.update(file.encode() + cache[file].encode())
     return digest.hexdigest()
 
 
-def check(source):
-    done = subprocess.run([TIDY, "--quiet", "-p", str(COMMANDS), source], capture_output=True, text=True)
-    return done.returncode, done.stdout.strip() or done.stderr.strip()
+def tidy(file, options, *more):
+    """(clean, what it says)"""
+    done = subprocess.run([TIDY, "--quiet", *more, str(file), "--", *options[1:]], capture_output=True, text=True)
+    return done.returncode == 0, done.stdout.strip() or done.stderr.strip()
+
+
+def read_alone(source, options):
+    """(it compiles, what the compiler says)"""
+    done = subprocess.run([COMPILER, "-fsyntax-only", *options[1:], source], capture_output=True, text=True)
+    return done.returncode == 0, done.stderr.strip()
+
+
+def check(batch):
+    """source → (clean, what clang-tidy says). Where something is found, or they do not go together, of its halves."""
+    if len(batch.sources) == 1:
+        return {batch.sources[0]: tidy(batch.sources[0], batch.options)}
+    if tidy(batch.file(ROOT, BATCHES), batch.options, *TOGETHER)[0]:
+        return dict.fromkeys(batch.sources, (True, ""))
+    one, other = batch.halves()
+    return check(one) | check(other)
 
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     wanted = {str(pathlib.Path(file).resolve()) for file in sys.argv[2:]}
-    entries = {}
+    options = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         source = os.path.normpath(os.path.join(entry["directory"], entry["file"]))
         relative = os.path.relpath(source, ROOT)
         if relative.startswith(FREESTANDING):
             continue
         if relative.split(os.sep)[0] in FOLDERS and (not wanted or source in wanted):
-            entries[source] = entry | {"command": without_precompiled(entry["command"])}
-    CLEAN.mkdir(parents=True, exist_ok=True)
-    COMMANDS.mkdir(exist_ok=True)
-    (COMMANDS / "compile_commands.json").write_text(json.dumps(list(entries.values()), indent=1))
+            options[source] = plain(entry["command"])
     headers = included(build)
-    keys = {source: key(source, entry["command"], headers.get(source, [])) for source, entry in entries.items()}
-    todo = [source for source in entries if not (CLEAN / keys[source]).exists()]
-    failed = 0
+    keys = {source: key(source, words, headers.get(source, [])) for source, words in options.items()}
+    CLEAN.mkdir(parents=True, exist_ok=True)
+    todo = {source: words for source, words in options.items() if not (CLEAN / keys[source]).exists()}
+    made = batches.make(ROOT, todo, CONFIGURATIONS)
+    failed = set()
+
+    def found(source, clean, text):
+        if not clean:
+            failed.add(source)
+            print(text, flush=True)
+
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for source, (code, text) in zip(todo, pool.map(check, todo)):
-            if code == 0:
-                (CLEAN / keys[source]).touch()
-            else:
-                failed += 1
-                print(text, flush=True)
-    print(f"clang-tidy: {len(entries)} sources, {len(todo)} checked now, {failed} with findings")
-    return 1 if failed or not entries else 0
+        checked = pool.map(check, made)
+        for source, result in zip(todo, pool.map(read_alone, todo, todo.values())):
+            found(source, *result)
+        for results in checked:
+            for source, result in results.items():
+                found(source, *result)
+    for source in todo.keys() - failed:
+        (CLEAN / keys[source]).touch()
+    print(f"clang-tidy: {len(options)} sources, {len(todo)} checked now in {len(made)} batches, {len(failed)} with findings")
+    return 1 if failed or not options else 0
 
 
 if __name__ == "__main__":

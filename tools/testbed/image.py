@@ -71,18 +71,7 @@ class Image:
 
     def _build(self):
         root = self.folder / "root"
-        log = self.folder / "log"
-        with open(log, "wb") as output:
-            # Documentation is a third of the files and nobody reads it there.
-            done = subprocess.run(
-                ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(self.host.packages)}",
-                 "--aptopt=APT::Install-Recommends false", "--dpkgopt=path-exclude=/usr/share/doc/*",
-                 "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-                 "--skip=cleanup/apt/lists", self.host.suite, root, *mirror()],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        if done.returncode != 0:
-            raise RuntimeError(f"mmdebstrap ended with {done.returncode}; the end of {log}:\n"
-                               + "\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+        make_root(root, self.host.suite, self.host.packages, self.folder / "log")
         release = next((root / "lib/modules").iterdir()).name
         shutil.copy(root / f"boot/vmlinuz-{release}", self.kernel)
         if self.host.xen:
@@ -130,6 +119,21 @@ class Image:
         linux_modules.collect(self.modules, BOOT_MODULES, tree / "modules")
         pack_initrd(tree, self.initrd)
         shutil.rmtree(tree)
+
+
+def make_root(root, suite, packages, log):
+    """A root file system of that Debian release with these packages."""
+    with open(log, "wb") as output:
+        # Documentation is a third of the files and nobody reads it there.
+        done = subprocess.run(
+            ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
+             "--aptopt=APT::Install-Recommends false", "--dpkgopt=path-exclude=/usr/share/doc/*",
+             "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+             "--skip=cleanup/apt/lists", suite, root, *mirror()],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    if done.returncode != 0:
+        raise RuntimeError(f"mmdebstrap ended with {done.returncode}; the end of {log}:\n"
+                           + "\n".join(log.read_text(errors="replace").splitlines()[-15:]))
 
 
 def pack_initrd(tree, target):
