@@ -39,6 +39,10 @@ Result<void> read_identity(const SourceQuestions& questions, SourceFacts& facts)
     facts.qemu_major = static_cast<unsigned>(major);
     facts.qemu_minor = static_cast<unsigned>(minor);
     VMFERRY_ASSIGN(facts.accel, read_accel(questions));
+    VMFERRY_ASSIGN(const json status, questions.ask("query-status"));
+    VMFERRY_ASSIGN(const auto state, questions.text_in(status, "/status", "query-status"));
+    // The other states it may only have come to by migrating.
+    facts.stopped = state == "paused" || state == "prelaunch";
 
     VMFERRY_ASSIGN(facts.machine, questions.text("/machine", "type"));
     if (!facts.machine.ends_with(machine_suffix))

@@ -131,6 +131,12 @@ constexpr std::array rules{
          "On the Xen side choose whole MiB for memory and an mmio_hole between 256 and 3840 MiB; on the QEMU "
          "side whole pages for -m, whole MiB up to 3840M for max-ram-below-4g, no NUMA nodes and no memory "
          "modules."},
+    Rule{
+        "tcg-missed-writes", risk, configuration,
+        "QEMU before 9.0 does not send all that a guest writes under TCG while it is migrated, where its RAM "
+        "is a multiple of 256 KiB: pages may arrive as they were before.",
+        "Stop the guest before it is migrated (`stop`), give it RAM that is no such multiple (-m 1048584k), "
+        "or use QEMU 9.0 or later, or KVM."},
     // ---- CPU ----
     Rule{"vcpu-count", impossible, configuration,
          "There are more virtual CPUs than APIC ids for them: Xen gives every second id, QEMU's machine ends "

@@ -131,15 +131,14 @@ void check_virtio_disks(const XenPlanInput& in, AuditReport& audit) {
 /// Where RAM fills whole words of its dirty bitmap (64 pages each), QEMU before 9.0 takes a short way through
 /// it that leaves writable pages in TCG's TLBs: what the guest writes there afterwards is not seen, and not
 /// sent.
-void tell_missed_writes(const SourceFacts& facts, AuditReport& audit) {
+void check_missed_writes(const SourceFacts& facts, AuditReport& audit) {
     constexpr unsigned mended = 9;
     constexpr std::uint64_t page = 4096, word = 64 * page;
-    if (facts.accel != Accel::tcg || facts.qemu_major >= mended || facts.ram_bytes % word != 0) return;
-    audit.adapted(
-        "memory",
-        fmt::format("QEMU {}.{} misses writes under TCG while a guest runs: pages may arrive as they "
-                    "were before (a guest that is stopped, or QEMU 9.0, does not have this)",
-                    facts.qemu_major, facts.qemu_minor));
+    if (facts.accel != Accel::tcg || facts.stopped || facts.qemu_major >= mended ||
+        facts.ram_bytes % word != 0)
+        return;
+    audit.violated("tcg-missed-writes", fmt::format("QEMU {}.{}, {} KiB of RAM", facts.qemu_major,
+                                                    facts.qemu_minor, facts.ram_bytes / 1024));
 }
 
 // ---- the operator's configuration ----
@@ -209,7 +208,7 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     plan.xen_minor = xen.xen_minor;
     plan_cpu_policy(in, plan, audit);
     check_virtio_disks(in, audit);
-    if (facts) tell_missed_writes(*facts, audit);
+    if (facts) check_missed_writes(*facts, audit);
     if (config != nullptr) {
         check_given(*config, plan, audit);
         plan.config = completed(options.domain_config, plan);

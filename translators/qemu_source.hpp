@@ -62,7 +62,8 @@ struct SourceDimm {
 struct SourceFacts {
     unsigned qemu_major = 0, qemu_minor = 0;
     Accel accel = Accel::tcg;
-    std::string machine;  ///< "pc-i440fx-7.2"
+    bool stopped = false;  ///< the guest stood still before it was migrated, as far as can be told
+    std::string machine;   ///< "pc-i440fx-7.2"
     std::string name;     ///< of -name; empty if it has none
     std::string uuid;     ///< canonical; empty or all zero if it has none
     unsigned vcpus = 1, max_vcpus = 1;

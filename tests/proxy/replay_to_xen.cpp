@@ -36,7 +36,7 @@ struct Fixture {
             XenHost host;
             host.xl = fmt::format("tcp:127.0.0.1:{}", xl->listener.port);
             host.xen = xen;
-            if (!facts) without_facts(host.options);
+            if (!facts) without_facts(host.options, 64 * 1024);
             host.options.allow.insert("cpu-features");
             return host;
         };

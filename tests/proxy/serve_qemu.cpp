@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Server,
     machine.command("migrate-set-parameters", {{"max-bandwidth", 100'000}});
     start();
     machine.migrate(port, true);
-    copying.get_future().wait();
+    REQUIRE(copying.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready);
     second.migrate(port, true);
     for (int i = 0; i < 500 && second.migration() != "failed"; ++i) usleep(20'000);
     CHECK(second.migration() == "failed");

@@ -85,6 +85,7 @@ TEST_CASE_FIXTURE(Fixture, "a PC with cirrus, e1000 and an IDE disk") {
     CHECK(facts.qemu_major == 7);
     CHECK(facts.qemu_minor == 2);
     CHECK(facts.accel == Accel::tcg);
+    CHECK(facts.stopped);
     CHECK(facts.machine == "pc-i440fx-7.2");
     CHECK(facts.name == "web 1");
     CHECK(facts.uuid == "11223344-5566-7788-99aa-bbccddeeff00");

@@ -20,7 +20,7 @@ SourceMachine::SourceMachine(std::vector<std::string> words) {
                                  "pc,hpet=off,smm=off",  // or SeaBIOS may just be in SMM
                                  "-nodefaults",
                                  "-m",
-                                 "64",
+                                 "65544k",  // 64 MiB would be refused: tcg-missed-writes
                                  "-display",
                                  "none",
                                  "-accel",

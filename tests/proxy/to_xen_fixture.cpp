@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <sys/wait.h>
 
 #include "parsers/xen/handshake.hpp"
@@ -96,13 +97,14 @@ void ScriptedReceiver::refused() {
     say(xen::go);
 }
 
-void without_facts(XenDestinationOptions& options) {
+void without_facts(XenDestinationOptions& options, unsigned memory_kib) {
     options.accel = Accel::tcg;
     options.allow.insert("cpu-policy");
-    options.domain_config = R"({"c_info": {"type": "hvm", "name": "web1",
-                                           "uuid": "3db11e84-0000-4000-8000-000000000001"},
-        "b_info": {"max_vcpus": 1, "max_memkb": 65536, "target_memkb": 65536, "video_memkb": 0,
-                   "type.hvm": {"hpet": "False", "vga": {"kind": "none"}, "xen_platform_pci": "False"}}})";
+    options.domain_config = fmt::format(R"({{"c_info": {{"type": "hvm", "name": "web1",
+                                             "uuid": "3db11e84-0000-4000-8000-000000000001"}},
+        "b_info": {{"max_vcpus": 1, "max_memkb": {0}, "target_memkb": {0}, "video_memkb": 0,
+                    "type.hvm": {{"hpet": "False", "vga": {{"kind": "none"}}, "xen_platform_pci": "False"}}}}}})",
+                                        memory_kib);
 }
 
 ToXenFixture::ToXenFixture() {

@@ -52,8 +52,9 @@ class ScriptedReceiver {
     std::thread thread_;
 };
 
-/// What an operator says of a source without QMP: the machine that the fixture starts.
-void without_facts(XenDestinationOptions& options);
+/// What an operator says of a source without QMP: the machine that the fixture starts, or one with other
+/// memory.
+void without_facts(XenDestinationOptions& options, unsigned memory_kib = 65544);
 
 struct ToXenFixture {
     ToXenFixture();

@@ -60,6 +60,7 @@ XenPlanFixture::XenPlanFixture() {
     facts.emplace();
     facts->qemu_major = 7;
     facts->qemu_minor = 2;
+    facts->stopped = true;  // else TCG's missed writes are refused
     facts->machine = source.machine = "pc-i440fx-7.2";
     facts->name = "web1";
     facts->uuid = "11223344-5566-7788-99aa-bbccddeeff00";
