@@ -118,7 +118,7 @@ class PlanToXen(unittest.TestCase):
         machine.migrate()
         file = machine.socket.parent / "xen.toml"
         file.write_text(f'name = "filed"\nxen_template = "{TEMPLATES / "xen-4.20.zst"}"\nsource_qmp = "{machine.socket}"\n'
-                        'serial = "pty"\nallow = ["unmapped-nic"]\n[disk]\nhda = "/srv/{name}.img"\n[set]\ntsc_khz = 2000000\n')
+                        'serial = "pty"\nallow = ["unmapped-nic", "tcg-missed-writes"]\n[disk]\nhda = "/srv/{name}.img"\n[set]\ntsc_khz = 2000000\n')
         document = json.loads(self.run_vmferry(DONE, "plan", "--to", "xl", machine.stream, "--config", file, "--json").stdout)
         self.assertEqual(document["tsc_khz"], 2000000)
         self.assertEqual(document["xen"], "4.20")
