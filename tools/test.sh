@@ -4,10 +4,11 @@
 #     (none)    release build, unit tests, format, clang-tidy, unit tests under ASan and UBSan, end-to-end tests with a
 #               real QEMU, the test guests themselves, crossings from a real Xen host (the test bed's), the demo
 #     --quick   release build, unit tests, a short demo: within 5 minutes
-#     --matrix  release build, then more of the Xen host's helper, and guests × devices × hosts in the test bed: two hours;
+#     --matrix  release build, then more of the way to Xen, and guests × devices × hosts in the test bed: two hours;
 #               writes docs/matrix.md
 #
-# The steps that compute keep all processors busy; those that watch clocks (end-to-end, demo) then run alone.
+# Steps that watch clocks (end-to-end, guests, test-bed, demo) have the processors for themselves. The test bed keeps one of
+# them busy: what computes for long (clang-tidy, the build with sanitizers) runs beside it, and only when a processor is idle.
 # Each step's output stands in build/test-logs/STEP.log; of a step that fails, its end is shown.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -22,13 +23,35 @@ mkdir -p "$logs"
 passed=0
 failed=0
 failures=()
+declare -A beside=()
+trap 'trap - INT; kill 0' INT
 
 # step NAME COMMAND…: one check; a step may count for more by ending its output with a line "N passed, M failed".
 step() {
-  local name=$1 start=$SECONDS status counts p f
+  perform "$@"
+  judge "$1"
+}
+
+# aside NAME COMMAND…: the same in the background, with what is left of the processors; judge NAME waits for it.
+aside() {
+  (
+    chrt --idle --pid 0 $BASHPID
+    perform "$@"
+  ) &
+  beside[$1]=$!
+}
+
+perform() {
+  local name=$1 start=$SECONDS
   shift
   "$@" >"$logs/$name.log" 2>&1
-  status=$?
+  echo "$? $((SECONDS - start))" >"$logs/$name.ended"
+}
+
+judge() {
+  local name=$1 status=1 seconds=0 counts p f
+  [ -z "${beside[$name]:-}" ] || wait "${beside[$name]}"
+  [ -f "$logs/$name.ended" ] && read -r status seconds <"$logs/$name.ended"
   counts=$(tail -n 1 "$logs/$name.log" | grep -Eo '^[0-9]+ passed, [0-9]+ failed$' || true)
   if [ -n "$counts" ]; then
     read -r p f <<<"$(tr -dc '0-9 ' <<<"$counts" | tr -s ' ')"
@@ -41,9 +64,9 @@ step() {
   passed=$((passed + p))
   failed=$((failed + f))
   if [ "$f" -eq 0 ]; then
-    printf 'ok      %-14s %4d checks, %4d s\n' "$name" "$p" $((SECONDS - start))
+    printf 'ok      %-14s %4d checks, %4d s\n' "$name" "$p" "$seconds"
   else
-    printf 'FAILED  %-14s %4d of %d checks, %4d s; the end of %s:\n' "$name" "$f" $((p + f)) $((SECONDS - start)) "$logs/$name.log"
+    printf 'FAILED  %-14s %4d of %d checks, %4d s; the end of %s:\n' "$name" "$f" $((p + f)) "$seconds" "$logs/$name.log"
     tail -n 40 "$logs/$name.log" | sed 's/^/    /'
     failures+=("$name")
   fi
@@ -101,7 +124,7 @@ format() {
 step install tools/install-deps.sh || finish
 step build tools/build.sh release || finish
 if [ "$mode" = --matrix ]; then
-  step libxl-receive python3 tests/run.py e2e build/release/vmferry libxl_receive
+  step more-to-xen python3 tests/run.py e2e build/release/vmferry more_to_xen
   step matrix python3 tests/e2e/matrix.py build/release/vmferry --document docs/matrix.md
   finish
 fi
@@ -111,10 +134,12 @@ if [ "$mode" = --quick ]; then
   finish
 fi
 step format format
-step tidy python3 tools/lint/tidy.py build/release
-step build-asan tools/build.sh asan unit_tests && step unit-asan unit asan
 step end-to-end python3 tests/run.py tools build/release/vmferry
 step guests python3 tests/run.py guests build/release/vmferry
+aside tidy python3 tools/lint/tidy.py build/release
+aside build-asan tools/build.sh asan unit_tests
 step test-bed python3 tests/run.py e2e build/release/vmferry
+judge tidy
+judge build-asan && step unit-asan unit asan
 step demo tools/demo.sh
 finish

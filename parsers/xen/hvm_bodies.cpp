@@ -94,18 +94,16 @@ Result<HvmBody> read_pic(std::uint16_t instance, Bytes body, const Place& place)
 }
 
 Result<HvmBody> read_lapic(Bytes body, const Place& place) {
-    if (body.size() != sizeof(hvm_hw_lapic) && body.size() != lapic_length_with_esr)
+    if (body.size() != lapic_length_without_esr && body.size() != lapic_length_with_esr)
         return place.wrong_length(body.size(), "24 or 32");
     Lapic lapic;
     std::memcpy(&lapic, body.data(), body.size());
     constexpr std::uint64_t x2apic = 1U << 10, enabled = 1U << 11;
-    if ((lapic.base.apic_base_msr & (x2apic | enabled)) == x2apic)
-        return out_of_range(place, "apic_base_msr", 0, lapic.base.apic_base_msr,
-                            "x2APIC mode only if enabled");
-    if (lapic.base.disabled > 3)
-        return out_of_range(place, "disabled", 8, lapic.base.disabled, "bits 0 and 1");
-    if (!std::has_single_bit(lapic.base.timer_divisor) || lapic.base.timer_divisor > 128)
-        return place.wrong("timer_divisor", 12, std::to_string(lapic.base.timer_divisor),
+    if ((lapic.apic_base_msr & (x2apic | enabled)) == x2apic)
+        return out_of_range(place, "apic_base_msr", 0, lapic.apic_base_msr, "x2APIC mode only if enabled");
+    if (lapic.disabled > 3) return out_of_range(place, "disabled", 8, lapic.disabled, "bits 0 and 1");
+    if (!std::has_single_bit(lapic.timer_divisor) || lapic.timer_divisor > 128)
+        return place.wrong("timer_divisor", 12, std::to_string(lapic.timer_divisor),
                            "a power of two, 1 to 128");
     return lapic;
 }
@@ -315,7 +313,7 @@ struct BodyWriter {
     }
     void operator()(const Lapic& lapic) const {
         // 24 unless it came as 32: every release accepts 24, only later ones the other.
-        append(out, first_bytes(lapic, length == lapic_length_with_esr ? length : sizeof lapic.base));
+        append(out, first_bytes(lapic, length == lapic_length_with_esr ? length : lapic_length_without_esr));
     }
     void operator()(const hvm_hw_rtc& rtc) const {
         constexpr auto without_offset = offsetof(hvm_hw_rtc, rtc_offset);

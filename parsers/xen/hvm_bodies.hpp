@@ -41,7 +41,7 @@ enum class HvmType : std::uint16_t {
 // Wire lengths of CPU that older releases send, and the place where the oldest lacks msr_tsc_aux.
 inline constexpr std::size_t cpu_length_before_3_4 = 1016, cpu_length_before_4_7 = 1024,
                              cpu_tsc_aux_at = 1000;
-inline constexpr std::size_t lapic_length_with_esr = 32;
+inline constexpr std::size_t lapic_length_without_esr = 24, lapic_length_with_esr = 32;
 inline constexpr std::size_t xsave_head_size = 24, xsave_legacy_size = 512, xsave_header_size = 64;
 inline constexpr std::size_t msr_head_size = 8, msr_entry_size = 16;
 

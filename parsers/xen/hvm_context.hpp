@@ -22,11 +22,15 @@
 
 namespace vmferry::xen {
 
-/// LAPIC, the 32-byte form of later releases: the public 24-byte structure and pending_esr.
+/// LAPIC, in the 32-byte form of later releases. Their hvm_hw_lapic has pending_esr too, so neither header's
+/// is used.
 struct Lapic {
-    hvm_hw_lapic base{};
-    std::uint32_t pending_esr = 0;
-    std::uint32_t pad = 0;  ///< implicit in Xen, which does not look at it
+    std::uint64_t apic_base_msr = 0;
+    std::uint32_t disabled = 0;
+    std::uint32_t timer_divisor = 0;
+    std::uint64_t tdt_msr = 0;
+    std::uint32_t pending_esr = 0;  ///< not in the 24-byte form
+    std::uint32_t pad = 0;          ///< implicit in Xen, which does not look at it
 };
 
 /// CPU_XSAVE: the fixed head and the XSAVE area in standard format (512 legacy + 64 header + components).

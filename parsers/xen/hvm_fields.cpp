@@ -169,8 +169,8 @@ constexpr FieldSpec ioapic[] = {
 };
 
 constexpr FieldSpec lapic[] = {
-    HEX(hvm_hw_lapic, apic_base_msr), HEX(hvm_hw_lapic, disabled), DECIMAL(hvm_hw_lapic, timer_divisor),
-    HEX(hvm_hw_lapic, tdt_msr),       HEX(Lapic, pending_esr),     RESERVED(Lapic, pad),
+    HEX(Lapic, apic_base_msr), HEX(Lapic, disabled),    DECIMAL(Lapic, timer_divisor),
+    HEX(Lapic, tdt_msr),       HEX(Lapic, pending_esr), RESERVED(Lapic, pad),
 };
 
 // The register page: a 32-bit register every 16 bytes (SDM vol. 3, table 11-1); the names are Xen's.

@@ -26,8 +26,12 @@ static_assert(offsetof(hvm_hw_cpu_compat, tsc) == cpu_tsc_aux_at);
 static_assert(sizeof(hvm_hw_vpic) == 8);
 static_assert(offsetof(hvm_hw_vpic, elcr) == 6 && offsetof(hvm_hw_vpic, int_output) == 7);
 static_assert(sizeof(hvm_hw_vioapic) == 400 && offsetof(hvm_hw_vioapic, redirtbl) == 16);
-static_assert(sizeof(hvm_hw_lapic) == 24 && offsetof(hvm_hw_lapic, tdt_msr) == 16);
-static_assert(sizeof(Lapic) == lapic_length_with_esr && offsetof(Lapic, pending_esr) == 24);
+static_assert(sizeof(hvm_hw_lapic) == lapic_length_without_esr ||
+              sizeof(hvm_hw_lapic) == lapic_length_with_esr);
+static_assert(offsetof(hvm_hw_lapic, timer_divisor) == 12 && offsetof(hvm_hw_lapic, tdt_msr) == 16);
+static_assert(offsetof(Lapic, timer_divisor) == 12 && offsetof(Lapic, tdt_msr) == 16);
+static_assert(sizeof(Lapic) == lapic_length_with_esr &&
+              offsetof(Lapic, pending_esr) == lapic_length_without_esr);
 static_assert(sizeof(hvm_hw_lapic_regs) == 1024);
 
 static_assert(sizeof(hvm_hw_pci_irqs) == 16 && sizeof(hvm_hw_isa_irqs) == 8 && sizeof(hvm_hw_pci_link) == 8);

@@ -2,7 +2,7 @@
 machine between, and looks at both ends.
 
     with crossing_to_xen(name, xen, guest, source) as c:
-        c.serve(...)
+        c.serve(...)              or c.serve_in_dom0(...)
         c.migrate()
         c.report()
         c.runs_only_in_xen()      or c.runs_only_in_qemu()
@@ -20,6 +20,8 @@ import time
 import evidence
 import ticks
 from host_file import HostFile
+from machine import free_port
+from remote_source import RemoteServer
 from replay import VMFERRY, wait_for
 from wire import Wire
 from xen_host import STATE
@@ -67,19 +69,34 @@ class CrossingToXen:
         (self.folder / "replay.json").write_bytes(done.stdout)
         return json.loads(done.stdout)
 
-    def towards_xen(self, mapped=True, points=(), receive="xl migrate-receive", template=None):
-        """A stock xl waits in the host; the options that lead there. `points`: on the wire between the two. `template`: of
-        that host; else the one that is shipped for its release."""
+    def serve_in_dom0(self, receive, *more):
+        """`vmferry serve` in the Xen host itself, with `receive` as a command of its own there. The source's QMP socket is led
+        into the host."""
+        self.make_ready()
+        folder, port = f"{STATE}/serve", free_port()
+        relay = subprocess.Popen(["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork",
+                                  f"UNIX-CONNECT:{self.source.source_qmp}"])
+        self.closing.callback(relay.wait)
+        self.closing.callback(relay.kill)
+        self.xen.run(f"rm -rf {folder}; mkdir {folder}").check()
+        self.xen.machine.put(self.shipped_template(), f"{folder}/template")
+        self.xen.machine.start(f"socat UNIX-LISTEN:{folder}/qmp,fork TCP:10.0.2.2:{port}", f"{folder}/relay")
+        options = ["--xl-command", receive, "--source-qmp", f"{folder}/qmp", "--xen-template", f"{folder}/template"]
+        server = RemoteServer(self.xen.machine, folder, [*options, *self.of_domain(), *more], "0.0.0.0:4445")
+        server.port = self.xen.machine.service_port()
+        self.server = self.closing.enter_context(contextlib.closing(server))
+
+    def make_ready(self):
+        """The host has nothing of an earlier crossing."""
         self.xen.run(f"pkill -f '^socat -t 300 TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
                      f"rm -f {self.disk}; truncate -s 16M {self.disk}")
-        # Longer than socat's own half a second: xl answers after the end of its input, and may take its time.
-        self.xen.machine.start(f"socat -t 300 TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
-        self.xen.run("until ss -ltn | grep -q :4445; do sleep 0.1; done").check()
-        self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
-        release = self.xen.machine.host.name.removeprefix("xen-")
-        template = self.source.brought(template or ROOT / f"captures/templates/xen-{release}.zst")
-        arguments = ["--xl-command", f"tcp:{self.source.this_machine}:{self.wire.port}", "--source-qmp", self.source.source_qmp,
-                     "--xen-template", template, "--serial", f"file:{self.log}"]
+
+    def shipped_template(self):
+        return ROOT / f"captures/templates/xen-{self.xen.machine.host.name.removeprefix('xen-')}.zst"
+
+    def of_domain(self, mapped=True):
+        """Options for what the guest finds in the host."""
+        arguments = ["--serial", f"file:{self.log}"]
         for setting in SETTINGS:
             arguments += ["--set", setting]
         if mapped and self.guest.disk:
@@ -87,6 +104,17 @@ class CrossingToXen:
         if mapped and self.guest.nic:
             arguments += ["--nic", "0=xenbr0"]
         return arguments
+
+    def towards_xen(self, mapped=True, points=(), receive="xl migrate-receive", template=None):
+        """A stock xl waits in the host; the options that lead there. `points`: on the wire between the two. `template`: of
+        that host; else the one that is shipped for its release."""
+        self.make_ready()
+        # Longer than socat's own half a second: xl answers after the end of its input, and may take its time.
+        self.xen.machine.start(f"socat -t 300 TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
+        self.xen.run("until ss -ltn | grep -q :4445; do sleep 0.1; done").check()
+        self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
+        return ["--xl-command", f"tcp:{self.source.this_machine}:{self.wire.port}", "--source-qmp", self.source.source_qmp,
+                "--xen-template", self.source.brought(template or self.shipped_template()), *self.of_domain(mapped)]
 
     def migrate(self, return_path=True):
         self.last = self.source.last_tick()
@@ -148,7 +176,7 @@ class CrossingToXen:
         if self.server:
             (folder / "serve.json").write_text("\n".join(map(str, self.server.lines)))
         for command, name in ((f"cat {self.log}", "guest-console"), ("xl list -v", "xl-list"), ("xl dmesg", "xl-dmesg"),
-                              (f"cat {RECEIVE_LOG}", "xl-receive"), ("tail -n 200 /var/log/xen/*", "xen-logs")):
+                              (f"cat {RECEIVE_LOG}", "xl-receive"), (f"cat {STATE}/serve/serve.log", "serve-log"), ("tail -n 200 /var/log/xen/*", "xen-logs")):
             try:
                 (folder / f"xen-{name}").write_bytes(self.xen.run(command, timeout=60).output)
             except (OSError, RuntimeError) as error:

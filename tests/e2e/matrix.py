@@ -5,7 +5,8 @@ A row (matrix_rows.py) says what has to come of it: the guest goes on in the des
 it goes on at the source, or something is gone on the way and it runs where cuts.py says. A guest that crosses and then
 misbehaves, or that is refused for another reason, is a failure. What came of each row is kept under build/testbed/matrix, so
 that rows can be run in pieces (--only); --document writes down what came of all rows when each was last run, and the differences
-in the witness's reports with their reasons. A row that was not run from this checkout keeps what the document said of it before.
+in the witness's reports with their reasons. Of a row that was not run from this checkout it keeps what it said before, and of
+witnesses the differences.
 """
 import argparse
 import datetime
@@ -40,24 +41,30 @@ def difference_row(item):
 
 
 def earlier(text):
-    """What a document says of its rows: their words → (what came of it, day)."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
-    return {f"{cells[0]} → {cells[1]}: {cells[2]}": tuple(cells[3:]) for cells in lines if len(cells) == 5}
+    """What a document says of its rows: their words → (what came of it, day); and of differences: reason → line."""
+    lines = {line: [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")}
+    rows = {f"{cells[0]} → {cells[1]}: {cells[2]}": tuple(cells[3:]) for cells in lines.values() if len(cells) == 5}
+    return rows, {cells[0]: line for line, cells in lines.items() if len(cells) == 3 and cells[0] != "reason"}
 
 
-def document(rows, said):
+def document(rows, before):
+    """`before`: the text of the last one."""
+    said, explained = earlier(before)
     tables, differences, used = {}, {}, set()
+    all_witnesses = True
     for row in rows:
         if row.kept.exists():
             kept = json.loads(row.kept.read_text())
         else:
             came, day = said.get(row.words, ("not run", ""))
             kept = {"came": came, "day": day, "differences": []}
+            all_witnesses = all_witnesses and not row.what.startswith("witness")
         tables.setdefault(row.table, []).append(
             f"| {row.source} | {row.destination} | {row.what} | {kept['came']} | {kept['day']} |")
         for key, before, after, reason in kept["differences"]:
             differences.setdefault(reason, {}).setdefault(key, []).append((before, after))
         used |= row.hosts
+    explained = ({} if all_witnesses else explained) | {item[0]: difference_row(item) for item in differences.items()}
     return "\n".join([
         "# What crosses, as measured", "",
         "Written by `tests/e2e/matrix.py` (`tools/test.sh --matrix`) from what it ran; nothing here is by hand. \"tcg\" is the",
@@ -80,7 +87,7 @@ def document(rows, said):
         "## What the witness saw change", "",
         "It compares every register, and all that it can read of each device. These are all the values that differ after any",
         "of its crossings above that ended well; that each differs just so is checked (`tests/guests/witness_report.py`).", "",
-        "| reason | values | for example |", "|---|---|---|", *map(difference_row, sorted(differences.items())), "",
+        "| reason | values | for example |", "|---|---|---|", *(explained[reason] for reason in sorted(explained)), "",
         "## Versions", "", *(f"- {text}" for text in versions(sorted(used))), ""])
 
 
@@ -127,7 +134,7 @@ def main():
         hosts.close()
     if options.document:
         before = options.document.read_text() if options.document.exists() else ""
-        options.document.write_text(document(rows, earlier(before)))
+        options.document.write_text(document(rows, before))
     say(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -1,25 +1,31 @@
 """What the tests from QEMU to Xen share: one guest under a real QEMU here, one Xen host."""
+import contextlib
 import os
 import tempfile
 import unittest
 
 import linux_guest
 import qemu_source
+from captures import NETDEV
+from crossing import MIGRATE_LOG
 from crossing_to_xen import crossing_to_xen
-from replay import VMFERRY
-from xen_host import XenHost
+from local_destination import LocalDestination
+from replay import VMFERRY, wait_for
+from xen_host import LIBXL_RECEIVE, XenHost
 
 # Deep in the first round over the pages.
 AMONG_PAGES = 20 << 20
-LIBXL_RECEIVE = "/testbed/vmferry/vmferry-libxl-receive"
+RECEIVE_BY_LIBXL = f"/testbed/vmferry/{LIBXL_RECEIVE}"
 
 
 class OneQemuGuest(unittest.TestCase):
     """One guest runs under QEMU; a scenario that leaves it there is followed by the next one."""
 
+    host = "xen-4.17"
+
     @classmethod
     def setUpClass(cls):
-        cls.xen = XenHost("xen-4.17", VMFERRY)
+        cls.xen = XenHost(cls.host, VMFERRY, libxl_receive=True)
         if not os.environ.get("VMFERRY_KEEP_HOSTS"):
             cls.addClassCleanup(cls.xen.machine.down)
         cls.kernel, cls.initrd = linux_guest.build(cls.xen.machine.image)
@@ -42,4 +48,20 @@ class OneQemuGuest(unittest.TestCase):
 
     def watches(self):
         """Whether something of the helper is left."""
-        return self.xen.run("pgrep -f '[v]mferry-libxl-receive.bin'").text.split()
+        return self.xen.run(f"pgrep -f '[v]{LIBXL_RECEIVE[1:]}.bin'").text.split()
+
+    def to_qemu(self, name, last_tick, closing):
+        """The guest of that name goes from Xen into a QEMU here, by `xl migrate`. Returns it there, as a source."""
+        there = closing.enter_context(contextlib.closing(LocalDestination(True, NETDEV)))
+        there.expect(name)
+        there.make_disk(name, 16 << 20)
+        server = closing.enter_context(contextlib.closing(there.serve()))
+        before = last_tick()
+        self.xen.machine.start(f"xl migrate -s '' {name} 'socat -t 60 - TCP:10.0.2.2:{server.port}'", MIGRATE_LOG)
+        wait_for(server.ends, 300, "the session's report")
+        self.assertIsNone(server.ends()[-1]["error"], self.xen.run(f"cat {MIGRATE_LOG}").text)
+        session, = there.sessions()
+        moved = qemu_source.Running(there.console(name), session["qmp"])
+        tick = moved.wait_tick(before.number + 4)
+        self.assertEqual((tick.sum, tick.disk_hash), (before.sum, before.disk_hash))
+        return moved

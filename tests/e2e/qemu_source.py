@@ -183,8 +183,12 @@ class Running:
             time.sleep(0.1)
 
     def _migrate(self, uri, return_path):
-        self.qmp("migrate-set-capabilities", capabilities=[{"capability": "return-path", "state": return_path},
-                                                           {"capability": "events", "state": True}])
+        wanted = {"return-path": return_path, "events": True}
+        # Since QEMU 8.1 it can be asked to wait for the destination before it stops its guest.
+        if return_path and "switchover-ack" in {each["capability"] for each in self.qmp("query-migrate-capabilities")}:
+            wanted["switchover-ack"] = True
+        self.qmp("migrate-set-capabilities",
+                 capabilities=[{"capability": name, "state": state} for name, state in wanted.items()])
         self.qmp("migrate-set-parameters", **{"max-bandwidth": 0, "downtime-limit": 2000})
         self.qmp("migrate", uri=uri)
 

@@ -4,16 +4,18 @@ import tempfile
 
 import linux_guest
 import xen_guests
-from machine import Machine, vmferry_payload
+from build_root import BuildRoot
+from machine import Machine, libxl_receive_payload, vmferry_payload
 
 STATE = xen_guests.STATE
+LIBXL_RECEIVE = "vmferry-libxl-receive"
 
 
 class XenHost:
     """Brings the host up, with the guests' files and vmferry in /testbed. `vmferry`: in a build folder that has the witness
-    too."""
+    too. `libxl_receive`: vmferry-libxl-receive as well, built for its release."""
 
-    def __init__(self, name, vmferry, say=lambda text: None):
+    def __init__(self, name, vmferry, say=lambda text: None, libxl_receive=False):
         self.machine = Machine(name)
         self.machine.image.build(say)
         kernel, initrd = linux_guest.build(self.machine.image)
@@ -26,7 +28,17 @@ class XenHost:
             for target, source in files.items():
                 (folder / "guests" / target).write_bytes(source.read_bytes())
             vmferry_payload(vmferry, folder / "vmferry")
+            if libxl_receive:
+                self._libxl_receive(vmferry, folder / "vmferry")
             self.machine.up(folder, say)
+
+    def _libxl_receive(self, vmferry, folder):
+        suite = self.machine.host.suite
+        if f"VERSION_CODENAME={suite}\n" in pathlib.Path("/etc/os-release").read_text():
+            libxl_receive_payload(pathlib.Path(vmferry).parent / LIBXL_RECEIVE, folder)
+        else:
+            root = BuildRoot(suite)
+            libxl_receive_payload(root.build(LIBXL_RECEIVE), folder, root.folder)
 
     def run(self, command, timeout=300, stdin=b""):
         """See Machine.run."""

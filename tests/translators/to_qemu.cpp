@@ -32,13 +32,13 @@ bool refuses(Crossing& guest, std::string_view rule) {
 void set_tsc_deadline(Crossing& guest) {
     set_register(guest.record<hvm_hw_lapic_regs>(1), lapic_lvtt, tsc_deadline_mode);
     set_register(guest.record<hvm_hw_lapic_regs>(1), lapic_tmict, 0);
-    guest.record<xen::Lapic>(1).base.tdt_msr = 0x123456789ABC;
+    guest.record<xen::Lapic>(1).tdt_msr = 0x123456789ABC;
 }
 
 /// As hvmloader leaves it in x2APIC mode: the whole id register, and LDR = cluster and bit of the id.
 void set_x2apic(Crossing& guest) {
     for (std::uint16_t vcpu = 0; vcpu < 2; ++vcpu) {
-        guest.record<xen::Lapic>(vcpu).base.apic_base_msr |= 0x400;
+        guest.record<xen::Lapic>(vcpu).apic_base_msr |= 0x400;
         set_register(guest.record<hvm_hw_lapic_regs>(vcpu), lapic_id, 2u * vcpu);
         set_register(guest.record<hvm_hw_lapic_regs>(vcpu), lapic_ldr, 1u << (2 * vcpu));
     }
@@ -73,7 +73,7 @@ TEST_CASE("LAPIC timer: one-shot is due at once, periodic has its whole period b
         auto& page = guest.record<hvm_hw_lapic_regs>(1);
         set_register(page, lapic_lvtt, mode);
         set_register(page, lapic_tmict, initial);
-        guest.record<xen::Lapic>(1).base.timer_divisor = 16;
+        guest.record<xen::Lapic>(1).timer_divisor = 16;
         const auto image = guest.good();
         const auto at = [&image](const char* path) { return signed_value(image.tree, "apic", path, 2); };
         const auto now = signed_value(image.tree, "timer", "cpu_clock_offset");
@@ -123,7 +123,7 @@ TEST_CASE("an APIC id that the destination does not give") {
 
 TEST_CASE("an APIC that the guest has moved") {
     Crossing local;
-    local.record<xen::Lapic>(0).base.apic_base_msr = 0xFED00900;
+    local.record<xen::Lapic>(0).apic_base_msr = 0xFED00900;
     CHECK(refuses(local, "apic-base"));
     Crossing io;
     io.record<hvm_hw_vioapic>().base_address = 0xFEC01000;

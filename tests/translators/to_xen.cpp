@@ -135,7 +135,7 @@ TEST_CASE("a LAPIC timer that is due but has not fired comes at once; one that i
         guest.set("apic", "timer_expiry", static_cast<std::uint64_t>(guest.now() + left));
         const auto image = guest.good();
         CHECK(lapic_register(image, tmict) == count);
-        CHECK(record<xen::Lapic>(image).base.timer_divisor == 1);
+        CHECK(record<xen::Lapic>(image).timer_divisor == 1);
         CHECK((lapic_register(image, tdcr) & 0xB) == 0xB);  // divide by 1
     }
     FromQemu guest;

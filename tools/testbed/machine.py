@@ -201,45 +201,42 @@ def pack(folder, target):
                     f"{used // (1 << 20) * 5 // 4 + 32}M"], check=True, stdout=subprocess.DEVNULL)
 
 
-def needed(binary):
-    """Name → path of the libraries beside a program that a plain Debian host does not have."""
-    listing = subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout
+def needed(binary, root="/"):
+    """Name → path of the libraries beside a program that a plain Debian host does not have. `root`: of the system that it was
+    built in."""
+    inside = "/" / pathlib.Path(binary).relative_to(root)
+    listing = subprocess.run(["chroot", root, "ldd", inside], check=True, capture_output=True, text=True).stdout
     found = {}
     for line in listing.splitlines():
         name, _, rest = line.strip().partition(" => ")
         # The C and C++ run-time libraries only grow; a newer host's own serve.
         if rest and name.split(".so")[0] not in ("libc", "libm", "libstdc++", "libgcc_s"):
-            found[name] = rest.split()[0]
+            found[name] = pathlib.Path(root) / rest.split()[0].lstrip("/")
     return found
 
 
 def vmferry_payload(binary, folder):
-    """Puts vmferry into `folder`, with those libraries beside it that a plain Debian host does not have: what is built on
-    Debian 12 runs on 13 as well. `folder`/vmferry is the command, and `folder`/vmferry-libxl-receive the one that is built
-    beside it, for hosts of the same Xen."""
-    libraries = folder / "lib"
-    libraries.mkdir(parents=True, exist_ok=True)
-    for name, path in needed(binary).items():
-        shutil.copy(path, libraries / name)
-    shutil.copy(binary, folder / "vmferry.bin")
-    (folder / "vmferry").write_text('#!/bin/bash\nd=$(dirname "$(readlink -f "$0")")\n'
-                                    'LD_LIBRARY_PATH="$d/lib" exec -a "$0" "$d/vmferry.bin" "$@"\n')
-    (folder / "vmferry").chmod(0o755)
-    libxl_receive_payload(pathlib.Path(binary).parent / "vmferry-libxl-receive", folder)
+    """Puts vmferry into `folder`, as `folder`/vmferry, with those libraries beside it that a plain Debian host does not have:
+    what is built on Debian 12 runs on 13 as well."""
+    put_program(binary, folder / "vmferry", folder / "lib", needed(binary).values())
 
 
-def libxl_receive_payload(binary, folder):
-    """Only what it asks for itself, and nothing of Xen's: libxenlight and what belongs to it are the host's own. Named to the
-    loader and not in the environment, which the device model and hotplug scripts inherit."""
-    libraries = folder / "libxl-lib"
-    libraries.mkdir()
+def libxl_receive_payload(binary, folder, root="/"):
+    """Puts vmferry-libxl-receive there as well, with only what it asks for itself, and nothing of Xen's: libxenlight and what
+    belongs to it are the host's own. `root`: of the system that it was built in."""
     asked = subprocess.run(["objdump", "-p", binary], check=True, capture_output=True, text=True).stdout
-    for name, path in needed(binary).items():
-        if not name.startswith(("libxen", "libxl")) and f"NEEDED               {name}\n" in asked:
-            shutil.copy(path, libraries / name)
-    shutil.copy(binary, folder / "vmferry-libxl-receive.bin")
-    command = folder / "vmferry-libxl-receive"
+    put_program(binary, folder / "vmferry-libxl-receive", folder / "libxl-lib",
+                [path for name, path in needed(binary, root).items()
+                 if not name.startswith(("libxen", "libxl")) and f"NEEDED               {name}\n" in asked])
+
+
+def put_program(binary, command, libraries, paths):
+    """The libraries are named to the loader and not in the environment, which device models and hotplug scripts inherit."""
+    libraries.mkdir(parents=True)
+    for path in paths:
+        shutil.copy(path, libraries)
+    shutil.copy(binary, f"{command}.bin")
     command.write_text('#!/bin/bash\nd=$(dirname "$(readlink -f "$0")")\n'
-                       'exec /lib64/ld-linux-x86-64.so.2 --library-path "$d/libxl-lib" --argv0 "$0" '
-                       '"$d/vmferry-libxl-receive.bin" "$@"\n')
+                       f'exec /lib64/ld-linux-x86-64.so.2 --library-path "$d/{libraries.name}" --argv0 "$0" '
+                       f'"$d/{command.name}.bin" "$@"\n')
     command.chmod(0o755)

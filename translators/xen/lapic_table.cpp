@@ -69,25 +69,22 @@ RegsRow id_row() {
 const RecordTable<vmferry::Lapic, Lapic>& lapic_table() {
     using Row = RecordRow<vmferry::Lapic, Lapic>;
     static const RecordTable<vmferry::Lapic, Lapic> table = [] {
-        auto base =
-            exact_row<vmferry::Lapic, Lapic>("lapic.base_msr", "LAPIC.apic_base_msr",
-                                             VMFERRY_MEMBER(base_msr), VMFERRY_MEMBER(base.apic_base_msr));
+        auto base = exact_row<vmferry::Lapic, Lapic>("lapic.base_msr", "LAPIC.apic_base_msr",
+                                                     VMFERRY_MEMBER(base_msr), VMFERRY_MEMBER(apic_base_msr));
         Row disabled{
             .field = "lapic enable bits",
             .place = "LAPIC.disabled",
             .law = Law::one_way,
             .reason = "bit 0 repeats the enable bit of the base MSR, bit 1 that of SVR; written from them",
             .absent = {},
-            .bytes = detail::claim_of<Lapic>(VMFERRY_MEMBER(base.disabled))};
+            .bytes = detail::claim_of<Lapic>(VMFERRY_MEMBER(disabled))};
         disabled.write = [](const vmferry::Lapic& from, Lapic& to) {
-            to.base.disabled = (from.globally_enabled() ? 0u : 1u) | (from.software_enabled() ? 0u : 2u);
+            to.disabled = (from.globally_enabled() ? 0u : 1u) | (from.software_enabled() ? 0u : 2u);
         };
-        auto divider =
-            exact_row<vmferry::Lapic, Lapic>("lapic.divider", "LAPIC.timer_divisor", VMFERRY_MEMBER(divider),
-                                             VMFERRY_MEMBER(base.timer_divisor));
-        auto deadline =
-            exact_row<vmferry::Lapic, Lapic>("lapic.tsc_deadline", "LAPIC.tdt_msr",
-                                             VMFERRY_MEMBER(tsc_deadline), VMFERRY_MEMBER(base.tdt_msr));
+        auto divider = exact_row<vmferry::Lapic, Lapic>(
+            "lapic.divider", "LAPIC.timer_divisor", VMFERRY_MEMBER(divider), VMFERRY_MEMBER(timer_divisor));
+        auto deadline = exact_row<vmferry::Lapic, Lapic>(
+            "lapic.tsc_deadline", "LAPIC.tdt_msr", VMFERRY_MEMBER(tsc_deadline), VMFERRY_MEMBER(tdt_msr));
         auto pending =
             exact_row<vmferry::Lapic, Lapic>("lapic.pending_esr", "LAPIC.pending_esr",
                                              VMFERRY_MEMBER(pending_esr), VMFERRY_MEMBER(pending_esr));

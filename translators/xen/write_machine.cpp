@@ -103,7 +103,7 @@ hvm_hw_vpic pic_record(const Pic& pic, bool master) {
 std::uint32_t lapic_length(const XenTemplate& xen) {
     for (const auto& record : xen.context)
         if (record.typecode == static_cast<std::uint16_t>(HvmType::lapic)) return record.length;
-    return sizeof(hvm_hw_lapic);
+    return xen::lapic_length_without_esr;
 }
 
 /// Of a guest of QEMU's firmware: Xen's own block at 0xB000 is not used by anybody, the guest has the device

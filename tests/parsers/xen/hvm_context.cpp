@@ -72,7 +72,7 @@ TEST_CASE("a record of every type is read and written to the same bytes") {
     CHECK(find_record<hvm_hw_cpu>(*back, 2) == nullptr);
     const auto* lapic = find_record<Lapic>(*back, 1);
     REQUIRE(lapic != nullptr);
-    CHECK(lapic->base.tdt_msr == 0x1122334455667788);
+    CHECK(lapic->tdt_msr == 0x1122334455667788);
     CHECK(lapic->pending_esr == 0x80);
     CHECK(find_record<Lapic>(*back, 0)->pending_esr == 0);
     const auto* msrs = find_record<CpuMsrs>(*back);

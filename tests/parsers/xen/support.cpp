@@ -74,7 +74,7 @@ void add_vcpu_records(HvmContext& context, std::uint16_t vcpu) {
     cpu.flags = 1;
     cpu.pad0 = 0;
     context.push_back(record_of(HvmType::cpu, vcpu, cpu));
-    Lapic lapic{{0xFEE00900, 0, 16, 0x1122334455667788}, 0x80};
+    Lapic lapic{0xFEE00900, 0, 16, 0x1122334455667788, 0x80};
     auto record = record_of(HvmType::lapic, vcpu, lapic);
     if (vcpu == 1) record.length = lapic_length_with_esr;
     context.push_back(record);
