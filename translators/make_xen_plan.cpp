@@ -153,9 +153,10 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
     if (given.viridian) differs("viridian is on; the guest did not have it");
     if (given.bios != "seabios") differs("bios is not seabios");
     const auto ram = (given.max_memkb - given.video_memkb) * kib;
-    if (ram != plan.ram_bytes)
-        differs(fmt::format("max_memkb − video_memkb is {} KiB, the guest has {} KiB of RAM", ram / kib,
-                            plan.ram_bytes / kib));
+    if (ram != plan.configured_ram_bytes())
+        differs(
+            fmt::format("max_memkb − video_memkb is {} KiB, the guest has {} KiB of RAM (in whole MiB: {})",
+                        ram / kib, plan.ram_bytes / kib, plan.configured_ram_bytes() / kib));
     if (given.video_memkb * kib < plan.vram_bytes)
         differs(fmt::format("video_memkb is {}, the guest's adapter has {} KiB", given.video_memkb,
                             plan.vram_bytes / kib));

@@ -84,7 +84,7 @@ class Deriver {
     [[nodiscard]] Json whole() const {
         Json vcpus = Json::array();
         for (unsigned number = 0; number < plan_.vcpus; ++number) vcpus.push_back(number);
-        const auto video = plan_.vram_bytes / kib, memory = plan_.ram_bytes / kib + video;
+        const auto video = plan_.vram_bytes / kib, memory = plan_.configured_ram_bytes() / kib + video;
         Json build = {
             {"max_vcpus", plan_.vcpus}, {"avail_vcpus", vcpus}, {"max_memkb", memory},
             {"target_memkb", memory},   {"video_memkb", video}, {"device_model_version", "qemu_xen"},

@@ -63,8 +63,14 @@ struct XenPlan {
     std::uint32_t tsc_khz = 0;
 
     std::uint64_t ram_bytes = 0;  ///< of all RAM blocks that are plain RAM
-    std::vector<RamRange> ram;    ///< plain RAM, disjoint, ascending; gaps of the VGA window left out
-    std::string vga_vmsd;         ///< "cirrus_vga", "vga"; empty: none
+    /// What the configuration says: whole MiB, as Xen builds no other domain (xc_dom_mem_init, xenguest.h),
+    /// and a reset builds this one anew. What exceeds ram_bytes is not there before.
+    [[nodiscard]] std::uint64_t configured_ram_bytes() const {
+        constexpr std::uint64_t mib = 1u << 20;
+        return (ram_bytes + mib - 1) / mib * mib;
+    }
+    std::vector<RamRange> ram;  ///< plain RAM, disjoint, ascending; gaps of the VGA window left out
+    std::string vga_vmsd;       ///< "cirrus_vga", "vga"; empty: none
     PciSlot vga_slot;
     std::string vram_block;  ///< "0000:00:02.0/vga.vram"
     std::uint64_t vram_bytes = 0;

@@ -7,18 +7,12 @@ import tempfile
 import unittest
 
 import qemu_source
-from crossing_to_xen import crossing_to_xen
+from crossing_to_xen import POWEROFF, REBOOT, crossing_to_xen
 from one_qemu_guest import AMONG_PAGES, RECEIVE_BY_LIBXL, OneQemuGuest
 from replay import VMFERRY, wait_for
 from wire import Point
 from xen_guests import TickingLinux
 from xen_host import STATE
-
-# Xen's own library ends the domain in the way that a guest's firmware would. Reasons: xen/sched.h.
-SHUT_DOWN = ("python3 -c 'import ctypes, glob; xc = ctypes.CDLL(glob.glob(\"/usr/lib/x86_64-linux-gnu/libxenctrl.so.4*\")[0]); "
-             "xc.xc_interface_open.restype = ctypes.c_void_p; "
-             "exit(xc.xc_domain_shutdown(ctypes.c_void_p(xc.xc_interface_open(None, None, 0)), {domain}, {reason}) != 0)'")
-POWEROFF, REBOOT = 0, 1
 
 
 class InDom0:
@@ -36,12 +30,12 @@ class InDom0:
             c.runs_only_in_xen()
             watch = self.watches()
             self.assertEqual(len(watch), 1)
-            before = self.domain()
-            self.xen.run(SHUT_DOWN.format(domain=before, reason=REBOOT)).check()
-            wait_for(lambda: self.domain() not in (None, before), 120, "the domain made anew")
+            before = c.domain()
+            c.shut_down(REBOOT)
+            wait_for(lambda: c.domain() not in (None, before), 120, "the domain made anew")
             wait_for(lambda: self.xen.domains()[self.guest.name].strip("-") in ("r", "b", ""), 60, "it to run")
             self.assertEqual(self.watches(), watch)
-            self.xen.run(SHUT_DOWN.format(domain=self.domain(), reason=POWEROFF)).check()
+            c.shut_down(POWEROFF)
             wait_for(lambda: not self.xen.domains(), 60, "the domain to be gone")
             wait_for(lambda: not self.watches(), 30, "the watch to end with it")
 
@@ -53,11 +47,6 @@ class InDom0:
             self.assertEqual((report["state"], report["error"], report["dry_run"]), ("loaded", None, True))
             c.runs_only_in_qemu()
             self.assertEqual(self.watches(), [])
-
-    def domain(self):
-        """The number of the guest's domain, or None."""
-        found = self.xen.run(f"xl domid {self.guest.name}")
-        return int(found.text) if found.code == 0 else None
 
 
 class MoreToXen(OneQemuGuest):

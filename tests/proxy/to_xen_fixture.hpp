@@ -54,7 +54,7 @@ class ScriptedReceiver {
 
 /// What an operator says of a source without QMP: the machine that the fixture starts, or one with other
 /// memory.
-void without_facts(XenDestinationOptions& options, unsigned memory_kib = 65544);
+void without_facts(XenDestinationOptions& options, unsigned memory_kib = 65 * 1024);
 
 struct ToXenFixture {
     ToXenFixture();

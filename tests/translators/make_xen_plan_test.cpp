@@ -105,8 +105,11 @@ TEST_CASE_FIXTURE(XenPlanFixture, "RAM without a hole for Xen, or of no whole pa
     (void)this->plan();
     CHECK(finding("memory-layout") == "3933184 KiB of RAM at 0 and 0 KiB at 4 GiB");
     source.blocks[0].used_length = facts->ram_bytes = facts->low_ram_end = 112 * mib + 8192;
-    CHECK(Config(this->plan()).at("/b_info/max_memkb") == 112 * 1024 + 8 + 8192);
+    CHECK(Config(this->plan()).at("/b_info/max_memkb") == 113 * 1024 + 8192);
     CHECK(finding("memory-layout").empty());
+    CHECK(std::ranges::any_of(audit.findings(), [](const Finding& found) {
+        return found.text == "1016 KiB more after a reset: Xen builds domains of whole MiB";
+    }));
     source.blocks[0].used_length = facts->ram_bytes = facts->low_ram_end = 112 * mib + 2048;
     (void)this->plan();
     CHECK_FALSE(finding("memory-layout").empty());
@@ -472,7 +475,8 @@ TEST_CASE_FIXTURE(XenPlanFixture, "a configuration of the operator's own") {
         CHECK(all ==
               "max_vcpus is 3, the guest has 2 vCPUs\n"
               "xen_platform_pci is on; the guest does not have that device\n"
-              "max_memkb − video_memkb is 94208 KiB, the guest has 114688 KiB of RAM\n");
+              "max_memkb − video_memkb is 94208 KiB, the guest has 114688 KiB of RAM (in whole MiB: "
+              "114688)\n");
         CHECK(audit.refused());
     }
 }
