@@ -58,7 +58,7 @@ Result<void> CrossingToXen::Impl::finish(std::uint64_t realtime_ns, OutputBatch&
     }
     if (ending == Ending::special) {
         send_special(out);
-        if (special_next < XenMemoryMap::special_pages().size()) return {};
+        if (special_next < map->special_pages().size()) return {};
         ending = Ending::records;
     }
     if (!out.full()) send_records(out);
@@ -96,7 +96,7 @@ Result<void> CrossingToXen::Impl::send_held(OutputBatch& out) {
 }
 
 void CrossingToXen::Impl::send_special(OutputBatch& out) {
-    const auto& all = XenMemoryMap::special_pages();
+    const auto& all = map->special_pages();
     for (; special_next < all.size() && !pages.full(out); ++special_next) {
         const auto& special = all[special_next];
         if (special.identity_table)

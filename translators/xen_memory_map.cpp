@@ -47,7 +47,11 @@ const char* dispensable_block(std::string_view name) {
 XenMemoryMap::XenMemoryMap(const XenPlan& plan, const std::vector<qemu::RamBlock>& blocks) : ram_(plan.ram) {
     vram_pages_ = std::min(frame(plan.vram_bytes), max_slots - first_vram_slot);
     for (const auto& range : ram_) behind_ram_ = std::max(behind_ram_, range.first_gfn + range.frames);
+    const RamRange more{behind_ram_, frame(plan.configured_ram_bytes() - plan.ram_bytes), "", 0};
+    behind_ram_ += more.frames;
     behind_ram_ = (behind_ram_ + block_alignment - 1) / block_alignment * block_alignment;
+    for (auto gfn = special_first; gfn < special_end; ++gfn) special_.push_back({gfn, gfn == identity_frame});
+    for (std::uint64_t i = 0; i < more.frames; ++i) special_.push_back({more.first_gfn + i, false});
 
     for (const auto& block : blocks) {
         auto& runs = blocks_.emplace_back();
@@ -72,6 +76,7 @@ XenMemoryMap::XenMemoryMap(const XenPlan& plan, const std::vector<qemu::RamBlock
     }
     if (!plan.acpi_block.empty())
         ram_.push_back({frame(plan.acpi_base), frame(plan.acpi_bytes), plan.acpi_block, 0});
+    ram_.push_back(more);
 }
 
 /// The range, without what is held or lies behind the VGA window.
@@ -163,15 +168,6 @@ std::optional<std::uint64_t> XenMemoryMap::place_held(std::uint64_t slot, const 
                                         : bios_first + (slot - bios_slot);
     if (memory.reads_dram[segment(gfn)] != ram) return {};
     return gfn;
-}
-
-const std::vector<XenMemoryMap::SpecialPage>& XenMemoryMap::special_pages() {
-    static const auto pages = [] {
-        std::vector<SpecialPage> all;
-        for (auto gfn = special_first; gfn < special_end; ++gfn) all.push_back({gfn, gfn == identity_frame});
-        return all;
-    }();
-    return pages;
 }
 
 const std::array<std::byte, page_size>& XenMemoryMap::identity_table() {

@@ -63,12 +63,13 @@ class XenMemoryMap {
     [[nodiscard]] std::optional<std::uint64_t> place_held(std::uint64_t slot,
                                                           const DeviceMemory& memory) const;
 
-    /// Frames that Xen needs besides: zero pages and the identity page table for real mode.
+    /// Frames that Xen needs besides: zero pages, the identity page table for real mode, and zeros where the
+    /// configuration has more RAM than the guest: without them it would lack memory at its next migration.
     struct SpecialPage {
         std::uint64_t gfn = 0;
         bool identity_table = false;  ///< else zeros
     };
-    [[nodiscard]] static const std::vector<SpecialPage>& special_pages();
+    [[nodiscard]] const std::vector<SpecialPage>& special_pages() const { return special_; }
     /// Maps all 4 GiB to themselves in pages of 4 MiB: what a processor uses that cannot run a guest without
     /// paging (HVM_PARAM_IDENT_PT).
     [[nodiscard]] static const std::array<std::byte, page_size>& identity_table();
@@ -87,6 +88,7 @@ class XenMemoryMap {
     std::vector<std::vector<Run>> blocks_;  ///< by block: ascending, without gaps
     std::vector<RamRange> ram_;             ///< with the ACPI area
     std::uint64_t vram_pages_ = 0;
+    std::vector<SpecialPage> special_;
     std::uint64_t behind_ram_ = 0;  ///< frame at which a device model of Xen has unmapped video memory
 };
 

@@ -100,15 +100,17 @@ void check_frames(const QemuGuestLayout& layout, const Outcome& outcome) {
             outcome.frames.wrong(gfn, sent ? qemu_page_tag(layout, block, offset, layout.rounds - 1) : 0);
         ++frames;
     };
-    for (const auto& range : xen_plan_for(layout).ram)
+    const auto plan = xen_plan_for(layout);
+    const XenMemoryMap map(plan, {});
+    for (const auto& range : plan.ram)
         for (std::uint64_t i = 0; i < range.frames; ++i)
             expect(0, range.block_offset + i * page_size, range.first_gfn + i);
     for (std::uint64_t offset = 0; offset < layout.vram_bytes; offset += page_size)
         expect(1, offset, (0xE0000000 + offset) / page_size);
-    for (const auto& special : XenMemoryMap::special_pages()) wrong += outcome.frames.wrong(special.gfn, 0);
+    for (const auto& special : map.special_pages()) wrong += outcome.frames.wrong(special.gfn, 0);
     CHECK(wrong == 0);
     CHECK(outcome.frames.damaged == 0);
-    CHECK(outcome.frames.tags.size() == frames + XenMemoryMap::special_pages().size());
+    CHECK(outcome.frames.tags.size() == frames + map.special_pages().size());
     CHECK(outcome.longest <= PageDataOutput::max_entries);
 }
 

@@ -206,6 +206,27 @@ TEST_CASE("xen memory map: an offset behind its block is an error of the stream"
 }
 
 TEST_CASE(
+    "xen memory map: RAM that only the configuration has reads as zeros, and nothing else is put there") {
+    constexpr std::uint64_t ram = 112 * mib + 2 * page_size;
+    XenPlan plan;
+    plan.ram_bytes = ram;
+    plan.ram = {{0, 0xA0, "pc.ram", 0}, {0xC0, ram / page_size - 0xC0, "pc.ram", 0xC0000}};
+    plan.vram_block = "vga.vram";
+    plan.vram_bytes = 4 * mib;
+    const XenMemoryMap map(plan, {{"pc.ram", ram}, {"vga.vram", 4 * mib}});
+    std::set<std::uint64_t> zeros;
+    for (const auto& special : map.special_pages())
+        if (special.gfn < 0xFEFF0) zeros.insert(special.gfn);
+    CHECK(zeros.size() == 254);
+    CHECK(*zeros.begin() == 0x7002);
+    CHECK(*zeros.rbegin() == 0x70FF);
+    DeviceMemory memory;
+    CHECK(map.place_held(XenMemoryMap::first_vram_slot, memory) == 0x7100);
+    memory.vga_bar = 0x7080000;
+    CHECK_FALSE(map.place_held(XenMemoryMap::first_vram_slot, memory).has_value());
+}
+
+TEST_CASE(
     "xen memory map: the special pages are those of a recorded domain, the identity table byte for byte") {
     const auto stream = test::load_capture("xen-4.17-linux-2vcpu-e1000-ide.up.zst");
     xen::StreamReader reader;
@@ -229,7 +250,8 @@ TEST_CASE(
         }
     }
     std::set<std::uint64_t> ours;
-    for (const auto& special : XenMemoryMap::special_pages()) {
+    const XenMemoryMap map(large_plan(), large_blocks);
+    for (const auto& special : map.special_pages()) {
         ours.insert(special.gfn);
         CHECK(special.identity_table == (special.gfn == 0xFEFFE));
     }

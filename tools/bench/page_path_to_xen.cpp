@@ -83,8 +83,9 @@ Result<CrossingCounters> carry_generated_guest_to_xen(const QemuGuestLayout& lay
 
     constexpr std::uint64_t window = 0x40, vga_window = 0x20;
     const auto ram = layout.ram_bytes / page_size - window - vga_window;
+    const XenMemoryMap map(xen_plan_for(layout), {});
     const auto expected =
-        layout.rounds * ram + window + layout.vram_bytes / page_size + XenMemoryMap::special_pages().size();
+        layout.rounds * ram + window + layout.vram_bytes / page_size + map.special_pages().size();
     if (layout.hinted == 0 && (counters.populated != ram || checker.pages() != expected))
         return environment_error(
             "page path", "counting pages",
