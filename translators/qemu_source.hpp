@@ -64,8 +64,8 @@ struct SourceFacts {
     Accel accel = Accel::tcg;
     bool stopped = false;  ///< the guest stood still before it was migrated, as far as can be told
     std::string machine;   ///< "pc-i440fx-7.2"
-    std::string name;     ///< of -name; empty if it has none
-    std::string uuid;     ///< canonical; empty or all zero if it has none
+    std::string name;      ///< of -name; empty if it has none
+    std::string uuid;      ///< canonical; empty or all zero if it has none
     unsigned vcpus = 1, max_vcpus = 1;
     std::vector<unsigned> apic_ids;  ///< of the `vcpus` that are there, in QEMU's order
     std::string ram_block;          ///< RAM block of -m: "pc.ram", or its backend's id; empty: several (NUMA)
