@@ -142,7 +142,7 @@ class CrossingToXen:
     # -- who runs
 
     def runs_only_in_xen(self, count=8, seconds=0, timeout=60, excuses=()):
-        """The source is stopped for good, and the guest's next words come from Xen: at least `count` ticks, and `seconds`.
+        """The source is stopped for good, or gone, and the guest's next words come from Xen: at least `count` ticks, and `seconds`.
         `excuses`: see ticks.Judge. Returns what it showed, in words."""
         last = self.source.last_tick()
         judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk),
@@ -153,7 +153,7 @@ class CrossingToXen:
                 words = console.watch(count, timeout, seconds)
             finally:
                 console.close()
-        if not self.source.is_paused() or self.source.last_tick().number != last.number:
+        if (self.source.alive() and not self.source.is_paused()) or self.source.last_tick().number != last.number:
             raise ticks.Failed("the guest has run at the source again")
         if list(self.xen.domains()) != [self.guest.name]:
             raise ticks.Failed(f"domains under Xen: {self.xen.domains()}, where {self.guest.name} should be alone")

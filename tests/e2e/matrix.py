@@ -2,7 +2,7 @@
 """What crosses: guests × devices × hosts, each really run. matrix.py build/PRESET/vmferry [--only TEXT]… [--document FILE]
 
 A row (matrix_rows.py) says what has to come of it: the guest goes on in the destination, or the audit refuses it by this rule and
-it goes on at the source, or something is gone on the way and it runs where cuts.py says. A guest that crosses and then
+it goes on at the source, or something is gone on the way and it runs where cuts.py and cuts_to_xen.py say. A guest that crosses and then
 misbehaves, or that is refused for another reason, is a failure. What came of each row is kept under build/testbed/matrix, so
 that rows can be run in pieces (--only); --document writes down what came of all rows when each was last run, and the differences
 in the witness's reports with their reasons. Of a row that was not run from this checkout it keeps what it said before, and of
@@ -81,9 +81,9 @@ def document(rows, before):
         "`tests/support/ticks.py`; the guest that was born there is judged in the same way.", "",
         "| from | to | guest | what came of it | day |", "|---|---|---|---|---|", *tables["to Xen"], "",
         "## Where something was gone on the way", "",
-        "From Xen to QEMU. After each, both ends were asked who runs: just one, or none, until the operator decided. What has to",
-        "come of it: [the handover](handover.md).", "",
-        "| from | to | what | what came of it | day |", "|---|---|---|---|---|", *tables["cut"], "",
+        "After each, both ends were asked who runs: just one, or none, until the operator decided. What has to come of it:",
+        "[the handover](handover.md).", "",
+        "| from | to | what | what came of it | day |", "|---|---|---|---|---|", *tables["cut"], *tables["cut to Xen"], "",
         "## What the witness saw change", "",
         "It compares every register, and all that it can read of each device. These are all the values that differ after any",
         "of its crossings above that ended well; that each differs just so is checked (`tests/guests/witness_report.py`).", "",
