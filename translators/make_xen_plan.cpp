@@ -189,6 +189,9 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     XenPlan plan;
     std::optional<DomainConfig> given;
     if (!options.domain_config.empty()) {
+        if (!options.disks.empty() || !options.nics.empty() || !options.serial.empty())
+            return xen_plan_usage_error("--domain-config", "--disk, --nic or --serial beside it",
+                                        "one or the other: the file says all of its devices");
         VMFERRY_ASSIGN(given, read_domain_config(options.domain_config, 0));
     } else if (!facts) {
         return xen_plan_usage_error("--domain-config", "nothing describes the guest's devices",

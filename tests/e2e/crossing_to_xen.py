@@ -110,16 +110,24 @@ class CrossingToXen:
             arguments += ["--nic", "0=xenbr0"]
         return arguments
 
-    def towards_xen(self, mapped=True, points=(), receive="xl migrate-receive", template=None):
+    def own_config(self, text):
+        """What the host's xl makes of it."""
+        file = self.folder / "own.json"
+        said = self.xen.run(f"cat > {STATE}/own.cfg; xl create -n {STATE}/own.cfg", stdin=text.encode()).check().text
+        file.write_text(said[said.index("{"):])
+        return ["--domain-config", self.source.brought(file)]
+
+    def towards_xen(self, mapped=True, points=(), receive="xl migrate-receive", template=None, config=None):
         """A stock xl waits in the host; the options that lead there. `points`: on the wire between the two. `template`: of
-        that host; else the one that is shipped for its release."""
+        that host; else the one that is shipped for its release. `config`: an xl.cfg's text, instead of a derived
+        configuration."""
         self.make_ready()
         # Longer than socat's own half a second: xl answers after the end of its input, and may take its time.
         self.xen.machine.start(f"socat -t 300 TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
         self.xen.run("until ss -ltn | grep -q :4445; do sleep 0.1; done").check()
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
         return ["--xl-command", f"tcp:{self.source.this_machine}:{self.wire.port}", "--source-qmp", self.source.source_qmp,
-                "--xen-template", self.source.brought(template or self.shipped_template()), *self.of_domain(mapped)]
+                "--xen-template", self.source.brought(template or self.shipped_template()), *(self.own_config(config) if config else self.of_domain(mapped))]
 
     def migrate(self, return_path=True):
         self.last = self.source.last_tick()

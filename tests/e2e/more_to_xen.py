@@ -74,6 +74,20 @@ class MoreToXen(OneQemuGuest):
                 c.runs_only_in_xen()
                 c.destroy()
 
+    def test_own_configuration(self):
+        """An xl.cfg of the operator's."""
+        with self.crossing() as c:
+            c.serve(config="\n".join([
+                f'name="{self.guest.name}"', 'type="hvm"', f'memory={self.guest.memory_mib + 1 + 8}', 'vcpus=1', 'hpet=0',
+                'xen_platform_pci=0', 'vga="cirrus"', 'videoram=8', f'serial="file:{c.log}"', 'tsc_mode="native"',
+                f'disk=["format=raw,vdev=hda,target={c.disk}"]',
+                f'vif=["mac={qemu_source.MAC},bridge=xenbr0,model=e1000,type=ioemu"]']))
+            c.migrate()
+            report = c.report()
+            self.assertEqual((report["state"], report["error"]), ("reported", None))
+            c.runs_only_in_xen()
+            c.destroy()
+
     def test_live_without_return_path(self):
         with self.crossing() as c:
             c.serve()

@@ -139,6 +139,8 @@ class PlanToXen(unittest.TestCase):
         self.assertIn("cpu-policy", self.run_vmferry(REFUSED, *words, "--set", "accel=tcg").stderr)
         taken = self.run_vmferry(DONE, *words, "--set", "accel=tcg", "--allow", "cpu-policy").stdout
         self.assertEqual(json.loads(taken), json.loads(config))
+        own.write_text('name = "own"\ntype = "hvm"\n')
+        self.assertIn("xl create -n", self.run_vmferry(USAGE, *words).stderr)
 
     def test_mistakes(self):
         machine = Machine(self, (*PLAIN, "-name", "web1"))

@@ -418,6 +418,9 @@ TEST_CASE_FIXTURE(XenPlanFixture, "mistakes of the operator") {
         facts.reset();
         CHECK(error().format == "--domain-config");
         options.domain_config = "{}";
+        CHECK(error().found == "--disk, --nic or --serial beside it");
+        options.disks.clear();
+        options.nics.clear();
         CHECK(error().format == "xl config");
     }
 }

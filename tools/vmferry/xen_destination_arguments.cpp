@@ -40,7 +40,9 @@ void XenDestinationArguments::add_common(CLI::App& app, const DestinationArgumen
     add("--xen-template", xen_template_, "what `vmferry template --xen` wrote of that host", "FILE");
     add("--source-qmp", source_qmp_, "QMP socket of the QEMU that the guest runs in", "SOCKET");
     add("--domain-config", domain_config_,
-        "the domain's configuration in JSON, as `vmferry plan --to xl` prints it, instead of a derived one",
+        "the domain's configuration, instead of a derived one: in JSON, as `vmferry plan --to xl` prints it, "
+        "or of an xl.cfg "
+        "`xl create -n FILE` on the Xen host",
         "FILE");
 }
 

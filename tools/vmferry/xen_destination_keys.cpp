@@ -135,7 +135,11 @@ Result<void> load_domain_config(XenDestinationOptions& options) {
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     if (file.bad()) return environment_error("domain configuration", "reading " + path, "it cannot be read");
     text.resize(static_cast<std::size_t>(file.gcount()));
-    if (text.empty()) return usage(path, "an empty file", "the configuration in JSON, as xl sends it");
+    const auto first = text.find_first_not_of(" \t\r\n");
+    if (first == std::string::npos || text[first] != '{')
+        return usage(path, text.empty() ? "an empty file" : "no JSON",
+                     "the configuration in JSON, as `vmferry plan --to xl` prints it, or of an xl.cfg "
+                     "`xl create -n FILE` on the Xen host");
     options.domain_config = std::move(text);
     return {};
 }
