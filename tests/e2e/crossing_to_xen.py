@@ -92,9 +92,10 @@ class CrossingToXen:
         self.server = self.closing.enter_context(contextlib.closing(server))
 
     def make_ready(self):
-        """The host has nothing of an earlier crossing."""
-        self.xen.run(f"pkill -f '^socat -t 300 TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}; "
-                     f"rm -f {self.disk}; truncate -s 16M {self.disk}")
+        """The host has nothing of an earlier crossing. The guest may be stopped between writing its disk and reading it back, and
+        finds there what it has written each second."""
+        self.xen.run(f"pkill -f '^socat -t 300 TCP-LISTEN:4445'; rm -f {self.log}; ip link set xenbr0 address {GATEWAY_MAC}")
+        self.xen.run(f"cat > {self.disk}; truncate -s 16M {self.disk}", stdin=self.source.disk_blocks()).check()
 
     def shipped_template(self):
         return ROOT / f"captures/templates/xen-{self.xen.machine.host.name.removeprefix('xen-')}.zst"

@@ -25,6 +25,8 @@ MAC = "00:16:3e:11:22:44"
 NOT_UNDER_XEN = "-svm,-smap,-smep,-la57,-pku,-pks,-mpx,-rdpid,-monitor,-vme,-pcommit,-wbnoinvd,-xsave,-xsaveopt,-xgetbv1"
 CPU = f"max,{NOT_UNDER_XEN}"
 
+DISK_BYTES = 8 * (64 << 10)  # of a disk that the ticking guest uses
+
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
@@ -128,6 +130,10 @@ class Running:
     def serve(self, folder, *options):
         return Server(folder, *options)
 
+    def disk_blocks(self):
+        """What the guest has on its disk by now, as far as that can be seen."""
+        return b""
+
     # -- the guest
 
     def alive(self):
@@ -157,7 +163,8 @@ class Running:
         return tick
 
     def started(self):
-        return self.wait_tick(3)
+        """It has written each of the eight places on its disk."""
+        return self.wait_tick(9)
 
     def goes_on(self, more=2, timeout=60):
         """Shows that the guest runs here now, as it was. A QEMU that has just lost its connection may still be on its way
@@ -222,6 +229,10 @@ class Source(Running):
                 ["qemu-system-x86_64", *guest.arguments("tcg,thread=multi", CPU, kernel, initrd, disk, self.console,
                                                         self.qmp_socket, self.source_qmp)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def disk_blocks(self):
+        with open(self.folder / "disk", "rb") as disk:
+            return disk.read(DISK_BYTES)
 
     def alive(self):
         return self.process.poll() is None

@@ -45,6 +45,9 @@ class RemoteSource(qemu_source.Running):
             raise HostError(f"QEMU answers {command} with {text}")
         return answers[2]["return"]
 
+    def disk_blocks(self):
+        return self.machine.run(f"head -c {qemu_source.DISK_BYTES} {FOLDER}/disk").check().output
+
     def alive(self):
         return self.machine.run(f"kill -0 $(cat {FOLDER}/pid)").code == 0
 
