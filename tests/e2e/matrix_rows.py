@@ -129,7 +129,8 @@ class ToXen(Row):
             raise ticks.Failed(f"vmferry: {report['error']['text']}")
         if (status := c.source.migration_status()) != "completed":
             raise ticks.Failed(f"the source's migration is {status}")
-        words = c.runs_only_in_xen(**TO_XEN, excuses=excuses(c.guest))
+        excused = excuses(c.guest) if self.source == TCG else ticks.TWO_HOSTS
+        words = c.runs_only_in_xen(**TO_XEN, excuses=excused)
         return f"crossed; {words}; {report['handover_ms']} ms from the last section to running"
 
 

@@ -80,7 +80,7 @@ class MoreToXen(OneQemuGuest):
             c.serve(config="\n".join([
                 f'name="{self.guest.name}"', 'type="hvm"', f'memory={self.guest.memory_mib + 1 + 8}', 'vcpus=1', 'hpet=0',
                 'xen_platform_pci=0', 'vga="cirrus"', 'videoram=8', f'serial="file:{c.log}"', 'tsc_mode="native"',
-                f'disk=["format=raw,vdev=hda,target={c.disk}"]',
+                f'disk=["format=raw,vdev=hda,backendtype=qdisk,target={c.disk}"]',
                 f'vif=["mac={qemu_source.MAC},bridge=xenbr0,model=e1000,type=ioemu"]']))
             c.migrate()
             report = c.report()
