@@ -16,6 +16,8 @@ from replay import wait_for
 from wire import Point
 
 LEFT = "--incoming"
+# Who is killed does not write down that its session is over; the next one of the guest sees it.
+KILLED = ("paused at source",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ CUTS_TO_XEN = (
     CutToXen("connection", "before the permission", "up", xl.GO, IN_DOUBT, "nobody", None, "run"),
     CutToXen("connection", "half-way through the permission", "up", xl.GO[20:], IN_DOUBT, "nobody", None, "run"),
     CutToXen("connection", "before the report", "down", xl.REPORT, IN_DOUBT, "xen", "", "destroy"),
-    CutToXen("vmferry", "before \"ready\" arrives", "down", xl.READY, (), "qemu", None),
+    CutToXen("vmferry", "before \"ready\" arrives", "down", xl.READY, KILLED, "qemu", None),
     CutToXen("vmferry", "before the permission", "up", xl.GO, IN_DOUBT, "nobody", None, "run"),
     CutToXen("vmferry", "after the permission", "down", xl.REPORT, IN_DOUBT, "xen", "", "destroy"),
     CutToXen("xl", "before \"ready\"", "down", xl.READY, (), "qemu", LEFT),
