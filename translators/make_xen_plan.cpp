@@ -91,8 +91,20 @@ Result<void> plan_identity(const XenPlanInput& in, const DomainConfig* given, Xe
     return {};
 }
 
+/// What the operator's configuration says: the record about the TSC in the stream has the last word.
+TscMode configured_tsc_mode(const std::string& config, AuditReport& audit) {
+    if (config.empty()) return TscMode::automatic;
+    const auto mode = Json::parse(config).at("b_info").value("tsc_mode", Json("default"));
+    if (mode == "default") return TscMode::automatic;
+    if (mode == "always_emulate") return TscMode::always_emulate;
+    if (mode != "native")
+        audit.violated("domain-config", "tsc_mode is none of default, always_emulate and native");
+    return TscMode::never_emulate;
+}
+
 Result<void> plan_clock(const XenPlanInput& in, XenPlan& plan, AuditReport& audit) {
-    plan.tsc_mode = in.options.tsc_mode;
+    plan.tsc_mode =
+        in.options.tsc_mode ? *in.options.tsc_mode : configured_tsc_mode(in.options.domain_config, audit);
     const auto* header = xen::find_record<hvm_save_header>(in.xen.context);
     const std::uint64_t there = header == nullptr ? 0 : header->gtsc_khz;
     std::uint64_t khz = there;
@@ -162,10 +174,21 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
                             plan.vram_bytes / kib));
 }
 
-/// The text as it is, but for the name, and for the mark by which the way back knows a guest of SeaBIOS.
-std::string completed(const std::string& text, const XenPlan& plan) {
+/// The text as it is, but for the name, for the mark by which the way back knows a guest of SeaBIOS, and for
+/// what the guest needs to live: it reads model-specific registers that Xen refuses otherwise (msr_relaxed,
+/// xl.cfg(5)), and a kernel that has read them before takes the #GP for a fault of its own.
+std::string completed(const std::string& text, const XenPlan& plan, AuditReport& audit) {
     auto json = Json::parse(text);
     json["c_info"]["name"] = plan.name;
+    auto& arch = json["b_info"]["arch_x86"];
+    if (!arch.contains("msr_relaxed")) {
+        arch["msr_relaxed"] = "True";
+        audit.adapted("domain configuration",
+                      "msr_relaxed is added: the guest reads registers that Xen refuses");
+    } else if (arch["msr_relaxed"] != "True" && arch["msr_relaxed"] != true) {
+        audit.violated("domain-config",
+                       "msr_relaxed is off; the guest reads registers that Xen then refuses");
+    }
     if (plan.firmware() == Firmware::seabios_on_qemu)
         json["c_info"]["platformdata"][firmware_mark] = seabios_mark;
     return json.dump(4);
@@ -215,7 +238,7 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     if (facts) check_missed_writes(*facts, audit);
     if (config != nullptr) {
         check_given(*config, plan, audit);
-        plan.config = completed(options.domain_config, plan);
+        plan.config = completed(options.domain_config, plan, audit);
         return plan;
     }
     VMFERRY_ASSIGN(plan.config, derive_domain_config(in, plan, hole, audit));

@@ -44,7 +44,7 @@ struct XenDestinationOptions {
     std::vector<std::string> serial;  ///< by port: what xl.cfg's serial takes
     std::string name;                 ///< overrides the source's name
     std::string domain_config;  ///< text of --domain-config (JSON as xl sends it), instead of a derived one
-    TscMode tsc_mode = TscMode::automatic;
+    std::optional<TscMode> tsc_mode;       ///< nothing: as `domain_config` says, else automatic
     std::optional<std::uint64_t> tsc_khz;  ///< overrides what the source says
     std::optional<Accel> accel;            ///< of the source, if there is no QMP to ask
     std::set<std::string, std::less<>> allow;

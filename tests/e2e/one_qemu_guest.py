@@ -11,7 +11,7 @@ from crossing import MIGRATE_LOG
 from crossing_to_xen import crossing_to_xen
 from local_destination import LocalDestination
 from replay import VMFERRY, wait_for
-from xen_host import LIBXL_RECEIVE, XenHost
+from xen_host import LIBXL_RECEIVE, STATE, XenHost
 
 # Deep in the first round over the pages.
 AMONG_PAGES = 20 << 20
@@ -55,13 +55,17 @@ class OneQemuGuest(unittest.TestCase):
         there = closing.enter_context(contextlib.closing(LocalDestination(True, NETDEV)))
         there.expect(name)
         there.make_disk(name, 16 << 20)
+        # It may be stopped between writing its disk and reading it back.
+        blocks = self.xen.run(f"head -c {qemu_source.DISK_BYTES} {STATE}/{name}.disk").check().output
+        with open(there.disk(name), "r+b") as disk:
+            disk.write(blocks)
         server = closing.enter_context(contextlib.closing(there.serve()))
         before = last_tick()
         self.xen.machine.start(f"xl migrate -s '' {name} 'socat -t 60 - TCP:10.0.2.2:{server.port}'", MIGRATE_LOG)
         wait_for(server.ends, 300, "the session's report")
         self.assertIsNone(server.ends()[-1]["error"], self.xen.run(f"cat {MIGRATE_LOG}").text)
         session, = there.sessions()
-        moved = qemu_source.Running(there.console(name), session["qmp"])
+        moved = qemu_source.Running(there.console(name), session["qmp"], disk=there.disk(name))
         tick = moved.wait_tick(before.number + 4)
         self.assertEqual((tick.sum, tick.disk_hash), (before.sum, before.disk_hash))
         return moved

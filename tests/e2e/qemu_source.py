@@ -106,11 +106,12 @@ class Server:
 
 class Running:
     """A ticking guest under a QEMU: its console's file and its QMP socket. `source_qmp`: the socket for vmferry; another one
-    where these tests ask while vmferry does, as each serves one client at a time."""
+    where these tests ask while vmferry does, as each serves one client at a time. `disk`: the file of its disk."""
 
-    def __init__(self, console, qmp_socket, source_qmp=None):
+    def __init__(self, console, qmp_socket, source_qmp=None, disk=None):
         self.console, self.qmp_socket = pathlib.Path(console), qmp_socket
         self.source_qmp = source_qmp or qmp_socket
+        self.disk = disk
 
     def qmp(self, command, **arguments):
         connection = Qmp(self.qmp_socket)
@@ -131,8 +132,9 @@ class Running:
         return Server(folder, *options)
 
     def disk_blocks(self):
-        """What the guest has on its disk by now, as far as that can be seen."""
-        return b""
+        """What the guest has on its disk by now."""
+        with open(self.disk, "rb") as disk:
+            return disk.read(DISK_BYTES)
 
     # -- the guest
 
@@ -220,8 +222,8 @@ class Source(Running):
 
     def __init__(self, folder, guest, kernel, initrd):
         self.folder, self.guest = pathlib.Path(folder), guest
-        super().__init__(self.folder / "console", self.folder / "qmp-test", self.folder / "qmp")
         disk = self.folder / "disk"
+        super().__init__(self.folder / "console", self.folder / "qmp-test", self.folder / "qmp", disk)
         with open(disk, "wb") as image:
             image.truncate(16 << 20)
         with open(self.folder / "qemu.log", "wb") as log:
@@ -229,10 +231,6 @@ class Source(Running):
                 ["qemu-system-x86_64", *guest.arguments("tcg,thread=multi", CPU, kernel, initrd, disk, self.console,
                                                         self.qmp_socket, self.source_qmp)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def disk_blocks(self):
-        with open(self.folder / "disk", "rb") as disk:
-            return disk.read(DISK_BYTES)
 
     def alive(self):
         return self.process.poll() is None

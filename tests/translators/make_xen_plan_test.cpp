@@ -465,6 +465,31 @@ TEST_CASE_FIXTURE(XenPlanFixture, "a configuration of the operator's own") {
         CHECK(plan.vram_bytes == 8 * mib);
         CHECK(plan.ram_bytes == 112 * mib);
     }
+    SUBCASE("says how the TSC is kept, if --set does not") {
+        auto json = nlohmann::json::parse(derived);
+        json["b_info"]["tsc_mode"] = "native";
+        options.domain_config = json.dump();
+        CHECK(plan().tsc_mode == TscMode::never_emulate);
+        options.tsc_mode = TscMode::always_emulate;
+        CHECK(plan().tsc_mode == TscMode::always_emulate);
+        options.tsc_mode.reset();
+        json["b_info"]["tsc_mode"] = "native_paravirt";
+        options.domain_config = json.dump();
+        (void)plan();
+        CHECK(audit.refused());
+    }
+    SUBCASE("does not say that the guest may read registers that Xen does not have") {
+        auto json = nlohmann::json::parse(derived);
+        json["b_info"]["arch_x86"].erase("msr_relaxed");
+        options.domain_config = json.dump();
+        CHECK(Config(plan()).at("/b_info/arch_x86/msr_relaxed") == "True");
+        CHECK_FALSE(audit.refused());
+        json["b_info"]["arch_x86"]["msr_relaxed"] = "False";
+        options.domain_config = json.dump();
+        (void)plan();
+        CHECK(finding("domain-config") ==
+              "msr_relaxed is off; the guest reads registers that Xen then refuses");
+    }
     SUBCASE("describes another guest") {
         auto json = nlohmann::json::parse(derived);
         json["b_info"]["max_memkb"] = 100 << 10;
