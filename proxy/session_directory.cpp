@@ -120,13 +120,6 @@ SessionRecord read_record(const fs::path& directory) {
     return record;
 }
 
-/// Nobody works on it and nothing of it runs here; in doubt it stays until somebody has decided. A source's
-/// QEMU is nobody's sign: it was there before the session, and stays as it was before.
-bool is_over(const SessionRecord& record) {
-    const bool runs_here = record.qemu_alive && record.direction == Direction::to_qemu;
-    return !record.driven && !runs_here && record.state != "in doubt";
-}
-
 void prune_ended(const fs::path& ended) {
     std::vector<std::pair<fs::file_time_type, fs::path>> found;
     std::error_code error;
@@ -182,7 +175,7 @@ Result<std::unique_ptr<SessionDirectory>> SessionDirectory::create(const std::st
     if (error) return environment_error("state directory", "making " + sessions, error.message());
     VMFERRY_ASSIGN(const auto lock, take_lock(sessions + "/lock"));
     for (const auto& other : list_sessions(state_directory)) {
-        if (is_over(other)) {
+        if (other.is_over()) {
             archive_session(state_directory, other.id);
             continue;
         }
@@ -260,6 +253,11 @@ std::string SessionDirectory::archive() {
     journal_.reset();
     archive_session(state_directory_, id_);
     return state_directory_ + "/ended/" + id_;
+}
+
+bool SessionRecord::is_over() const {
+    const bool runs_here = qemu_alive && direction == Direction::to_qemu;
+    return !driven && !runs_here && state != "in doubt";
 }
 
 std::vector<SessionRecord> list_sessions(const std::string& state_directory) {

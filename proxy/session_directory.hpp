@@ -45,6 +45,10 @@ struct SessionRecord {
     bool recorded = false;    ///< to Xen: the source is a recording
     bool driven = false;      ///< its vmferry still works on it
     bool qemu_alive = false;
+
+    /// Nobody works on it and nothing of it runs here; in doubt it stays until somebody has decided. A
+    /// source's QEMU is nobody's sign: it was there before the session, and stays as it was before.
+    [[nodiscard]] bool is_over() const;
 };
 
 class SessionDirectory {

@@ -283,6 +283,10 @@ DomainConfig read_config(const Json& json) {
     config.max_memkb = build.number("max_memkb", 32u << 10, limit::memory_kib);
     config.target_memkb = build.number("target_memkb", config.max_memkb, limit::memory_kib);
     config.device_model = build.text("device_model_version", "qemu_xen");
+    config.tsc_mode = build.text("tsc_mode", "default");
+    const auto arch = build.child("arch_x86");
+    if (const bool relaxed = arch.flag("msr_relaxed", true); relaxed == arch.flag("msr_relaxed", false))
+        config.msr_relaxed = relaxed;
     config.stubdomain = build.flag("device_model_stubdomain", false);
     if (create.child("platformdata").text(firmware_mark, "") == seabios_mark)
         config.firmware = Firmware::seabios_on_qemu;

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,8 @@ struct DomainConfig {
     Firmware firmware = Firmware::hvmloader;
     bool hpet = true, acpi = true, apic = true, xen_platform_pci = true, nested_hvm = false;
     bool viridian = false;
+    std::string tsc_mode;             ///< "default", "always_emulate", "native", "native_paravirt"
+    std::optional<bool> msr_relaxed;  ///< nothing: not said
     bool usb = false;
     unsigned usb_version = 0;  ///< 0: the PIIX3 controller, if any; 1, 2, 3: a PCI controller of that USB
     std::vector<std::string> usbdevices;

@@ -91,20 +91,15 @@ Result<void> plan_identity(const XenPlanInput& in, const DomainConfig* given, Xe
     return {};
 }
 
-/// What the operator's configuration says: the record about the TSC in the stream has the last word.
-TscMode configured_tsc_mode(const std::string& config, AuditReport& audit) {
-    if (config.empty()) return TscMode::automatic;
-    const auto mode = Json::parse(config).at("b_info").value("tsc_mode", Json("default"));
-    if (mode == "default") return TscMode::automatic;
-    if (mode == "always_emulate") return TscMode::always_emulate;
-    if (mode != "native")
-        audit.violated("domain-config", "tsc_mode is none of default, always_emulate and native");
-    return TscMode::never_emulate;
+/// The record about the TSC in the stream has the last word, so it says what the configuration says.
+TscMode configured_tsc_mode(const DomainConfig* given) {
+    if (given == nullptr || given->tsc_mode == "default") return TscMode::automatic;
+    return given->tsc_mode == "always_emulate" ? TscMode::always_emulate : TscMode::never_emulate;
 }
 
-Result<void> plan_clock(const XenPlanInput& in, XenPlan& plan, AuditReport& audit) {
-    plan.tsc_mode =
-        in.options.tsc_mode ? *in.options.tsc_mode : configured_tsc_mode(in.options.domain_config, audit);
+Result<void> plan_clock(const XenPlanInput& in, const DomainConfig* given, XenPlan& plan,
+                        AuditReport& audit) {
+    plan.tsc_mode = in.options.tsc_mode ? *in.options.tsc_mode : configured_tsc_mode(given);
     const auto* header = xen::find_record<hvm_save_header>(in.xen.context);
     const std::uint64_t there = header == nullptr ? 0 : header->gtsc_khz;
     std::uint64_t khz = there;
@@ -164,6 +159,10 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
     if (given.xen_platform_pci) differs("xen_platform_pci is on; the guest does not have that device");
     if (given.viridian) differs("viridian is on; the guest did not have it");
     if (given.bios != "seabios") differs("bios is not seabios");
+    if (given.tsc_mode != "default" && given.tsc_mode != "always_emulate" && given.tsc_mode != "native")
+        differs("tsc_mode is none of default, always_emulate and native");
+    if (given.msr_relaxed == false)
+        differs("msr_relaxed is off; the guest reads registers that Xen then refuses");
     const auto ram = (given.max_memkb - given.video_memkb) * kib;
     if (ram != plan.configured_ram_bytes())
         differs(
@@ -175,19 +174,15 @@ void check_given(const DomainConfig& given, const XenPlan& plan, AuditReport& au
 }
 
 /// The text as it is, but for the name, for the mark by which the way back knows a guest of SeaBIOS, and for
-/// what the guest needs to live: it reads model-specific registers that Xen refuses otherwise (msr_relaxed,
-/// xl.cfg(5)), and a kernel that has read them before takes the #GP for a fault of its own.
-std::string completed(const std::string& text, const XenPlan& plan, AuditReport& audit) {
+/// msr_relaxed (xl.cfg(5)): a guest of QEMU reads model-specific registers that Xen refuses otherwise.
+std::string completed(const std::string& text, const DomainConfig& given, const XenPlan& plan,
+                      AuditReport& audit) {
     auto json = Json::parse(text);
     json["c_info"]["name"] = plan.name;
-    auto& arch = json["b_info"]["arch_x86"];
-    if (!arch.contains("msr_relaxed")) {
-        arch["msr_relaxed"] = "True";
+    if (!given.msr_relaxed) {
+        json["b_info"]["arch_x86"]["msr_relaxed"] = "True";
         audit.adapted("domain configuration",
                       "msr_relaxed is added: the guest reads registers that Xen refuses");
-    } else if (arch["msr_relaxed"] != "True" && arch["msr_relaxed"] != true) {
-        audit.violated("domain-config",
-                       "msr_relaxed is off; the guest reads registers that Xen then refuses");
     }
     if (plan.firmware() == Firmware::seabios_on_qemu)
         json["c_info"]["platformdata"][firmware_mark] = seabios_mark;
@@ -230,7 +225,7 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     VMFERRY_TRY(plan_identity(in, config, plan));
     const auto hole = plan_xen_memory(in, config, plan, audit);
     plan_vcpus(in, config, plan, audit);
-    VMFERRY_TRY(plan_clock(in, plan, audit));
+    VMFERRY_TRY(plan_clock(in, config, plan, audit));
     plan.xen_major = xen.xen_major;
     plan.xen_minor = xen.xen_minor;
     plan_cpu_policy(in, plan, audit);
@@ -238,7 +233,7 @@ Result<XenPlan> make_xen_plan(const std::optional<SourceFacts>& facts, const Qem
     if (facts) check_missed_writes(*facts, audit);
     if (config != nullptr) {
         check_given(*config, plan, audit);
-        plan.config = completed(options.domain_config, plan, audit);
+        plan.config = completed(options.domain_config, *config, plan, audit);
         return plan;
     }
     VMFERRY_ASSIGN(plan.config, derive_domain_config(in, plan, hole, audit));

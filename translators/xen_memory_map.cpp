@@ -76,7 +76,7 @@ XenMemoryMap::XenMemoryMap(const XenPlan& plan, const std::vector<qemu::RamBlock
     }
     if (!plan.acpi_block.empty())
         ram_.push_back({frame(plan.acpi_base), frame(plan.acpi_bytes), plan.acpi_block, 0});
-    ram_.push_back(more);
+    if (more.frames > 0) ram_.push_back(more);
 }
 
 /// The range, without what is held or lies behind the VGA window.

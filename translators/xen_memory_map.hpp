@@ -86,7 +86,7 @@ class XenMemoryMap {
     [[nodiscard]] bool is_free(std::uint64_t first_gfn, std::uint64_t pages) const;
 
     std::vector<std::vector<Run>> blocks_;  ///< by block: ascending, without gaps
-    std::vector<RamRange> ram_;             ///< with the ACPI area
+    std::vector<RamRange> ram_;             ///< with the ACPI area and what only the configuration has
     std::uint64_t vram_pages_ = 0;
     std::vector<SpecialPage> special_;
     std::uint64_t behind_ram_ = 0;  ///< frame at which a device model of Xen has unmapped video memory

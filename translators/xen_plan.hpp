@@ -64,7 +64,7 @@ struct XenPlan {
 
     std::uint64_t ram_bytes = 0;  ///< of all RAM blocks that are plain RAM
     /// What the configuration says: whole MiB, as Xen builds no other domain (xc_dom_mem_init, xenguest.h),
-    /// and a reset builds this one anew. What exceeds ram_bytes is not there before.
+    /// and a reset builds this one anew. The guest does not know of what exceeds ram_bytes before.
     [[nodiscard]] std::uint64_t configured_ram_bytes() const {
         constexpr std::uint64_t mib = 1u << 20;
         return (ram_bytes + mib - 1) / mib * mib;

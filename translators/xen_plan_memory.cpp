@@ -162,8 +162,10 @@ std::uint64_t plan_xen_memory(const XenPlanInput& in, const DomainConfig* given,
     audit.carried("memory", split ? fmt::format("{} at 0 and {} at 4 GiB", size_text(low), size_text(high))
                                   : fmt::format("{} at 0", size_text(low)));
     if (const auto more = plan.configured_ram_bytes() - plan.ram_bytes; more != 0)
-        audit.adapted("memory",
-                      fmt::format("{} more after a reset: Xen builds domains of whole MiB", size_text(more)));
+        audit.adapted(
+            "memory",
+            fmt::format("{} more, which the guest sees after a reset: Xen builds domains of whole MiB",
+                        size_text(more)));
     if (!plan.acpi_block.empty())
         audit.carried("firmware area", fmt::format("block {} at {:#x}", plan.acpi_block, plan.acpi_base));
     return split && hole != least_hole ? hole : 0;

@@ -4,7 +4,7 @@ machine between, and looks at both ends.
     with crossing_to_xen(name, xen, guest, source) as c:
         c.serve(...)              or c.serve_in_dom0(...)
         c.migrate()
-        c.report()
+        c.crossed()               or c.report(), where it did not
         c.runs_only_in_xen()      or c.runs_only_in_qemu()
 
 `c.replay(file)` in the place of the three in the middle: with a recording of that guest.
@@ -21,7 +21,7 @@ import evidence
 import ticks
 from host_file import HostFile
 from machine import free_port
-from remote_source import RemoteServer
+from remote_server import RemoteServer
 from replay import VMFERRY, wait_for
 from wire import Wire
 from xen_host import STATE
@@ -86,9 +86,9 @@ class CrossingToXen:
         self.xen.run(f"rm -rf {folder}; mkdir {folder}").check()
         self.xen.machine.put(self.shipped_template(), f"{folder}/template")
         self.xen.machine.start(f"socat UNIX-LISTEN:{folder}/qmp,fork TCP:10.0.2.2:{port}", f"{folder}/relay")
-        options = ["--xl-command", receive, "--source-qmp", f"{folder}/qmp", "--xen-template", f"{folder}/template"]
-        server = RemoteServer(self.xen.machine, folder, [*options, *self.of_domain(), *more], "0.0.0.0:4445")
-        server.port = self.xen.machine.service_port()
+        options = ["--qemu-listen", "tcp:0.0.0.0:4445", "--state-dir", f"{folder}/state", "--xl-command", receive,
+                   "--source-qmp", f"{folder}/qmp", "--xen-template", f"{folder}/template", *self.of_domain(), *more]
+        server = RemoteServer(self.xen.machine, folder, options, self.xen.machine.service_port())
         self.server = self.closing.enter_context(contextlib.closing(server))
 
     def make_ready(self):
@@ -127,17 +127,26 @@ class CrossingToXen:
         self.xen.machine.start(f"socat -t 300 TCP-LISTEN:4445,reuseaddr,fork EXEC:{shlex.quote(receive)}", RECEIVE_LOG)
         self.xen.run("until ss -ltn | grep -q :4445; do sleep 0.1; done").check()
         self.wire = self.closing.enter_context(contextlib.closing(Wire(self.xen.machine.service_port(), self.folder, points)))
+        domain = self.own_config(config) if config else self.of_domain(mapped)
         return ["--xl-command", f"tcp:{self.source.this_machine}:{self.wire.port}", "--source-qmp", self.source.source_qmp,
-                "--xen-template", self.source.brought(template or self.shipped_template()), *(self.own_config(config) if config else self.of_domain(mapped))]
+                "--xen-template", self.source.brought(template or self.shipped_template()), *domain]
 
     def migrate(self, return_path=True):
-        self.last = self.source.last_tick()
         self.source.migrate(self.server.port, return_path)
 
     def report(self, timeout=300):
         """How vmferry's session ended."""
         wait_for(self.server.ends, timeout, "the session's report")
         return self.server.ends()[-1]
+
+    def crossed(self):
+        """The session ended well, and the source says so too. Its report."""
+        report = self.report()
+        if report["error"] or report["state"] != "reported":
+            raise ticks.Failed(f"vmferry: {report['state']}, {report['error'] and report['error']['text']}")
+        if (status := self.source.migration_status()) != "completed":
+            raise ticks.Failed(f"the source's migration is {status}")
+        return report
 
     def printed(self):
         return self.xen.run(f"cat {self.log} 2>/dev/null").text.replace("\r", "")
@@ -151,8 +160,8 @@ class CrossingToXen:
     # -- who runs
 
     def runs_only_in_xen(self, count=8, seconds=0, timeout=60, excuses=()):
-        """The source is stopped for good, or gone, and the guest's next words come from Xen: at least `count` ticks, and `seconds`.
-        `excuses`: see ticks.Judge. Returns what it showed, in words."""
+        """The source is stopped for good, or gone, and the guest's next words come from Xen: at least `count` ticks, and
+        `seconds`. `excuses`: see ticks.Judge. Returns what it showed, in words."""
         last = self.source.last_tick()
         judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk),
                             bool(self.guest.nic), last.up, excuses)
@@ -198,7 +207,8 @@ class CrossingToXen:
         if self.server:
             (folder / "serve.json").write_text("\n".join(map(str, self.server.lines)))
         for command, name in ((f"cat {self.log}", "guest-console"), ("xl list -v", "xl-list"), ("xl dmesg", "xl-dmesg"),
-                              (f"cat {RECEIVE_LOG}", "xl-receive"), (f"cat {STATE}/serve/serve.log", "serve-log"), ("tail -n 200 /var/log/xen/*", "xen-logs")):
+                              (f"cat {RECEIVE_LOG}", "xl-receive"), (f"cat {STATE}/serve/serve.log", "serve-log"),
+                              ("tail -n 200 /var/log/xen/*", "xen-logs")):
             try:
                 (folder / f"xen-{name}").write_bytes(self.xen.run(command, timeout=60).output)
             except (OSError, RuntimeError) as error:

@@ -16,26 +16,34 @@ AWAY = "--migratedaway"
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
+class Moment:
+    """What is gone, and from where on."""
     gone: str  # "connection", "vmferry", "xl" or "QEMU"
     when: str  # in words
     direction: str
     at: object  # bytes: before this text is passed on; a number: before this byte is
+
+    @property
+    def words(self):
+        return f"{self.gone} gone {self.when}"
+
+    def point(self, action):
+        """On the wire."""
+        return Point(self.direction, action, **{"text" if isinstance(self.at, bytes) else "offset": self.at})
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut(Moment):
     says: str  # what xl says last; empty: nothing, it is gone
     states: tuple  # one of these is the session's then; empty: no session is left
     runs: str  # "xen", "qemu" or "nobody"
     domain: str | None  # what its name under Xen got appended; None: it is gone
     resolve: str = ""  # what the operator has to decide
 
-    @property
-    def words(self):
-        return f"{self.gone} gone {self.when}"
-
     def run(self, c):
         """Cuts the crossing and looks. What came of it, in words; raises when it is not what is written here."""
         gone = {"connection": lambda: c.wire.cut(), "vmferry": c.kill_vmferry, "QEMU": c.kill_qemu, "xl": c.kill_xl}[self.gone]
-        where = {"text": self.at} if isinstance(self.at, bytes) else {"offset": self.at}
-        point = Point(self.direction, gone, **where)
+        point = self.point(gone)
         c.arrive(points=[point])
         c.migrate()
         point.wait(300)
@@ -44,9 +52,7 @@ class Cut:
             raise ticks.Failed(f"xl ended with {code} and said {said!r}")
         if self.gone != "vmferry":
             c.report()
-        states = [session["state"] for session in c.destination.sessions()]
-        if len(states) != bool(self.states) or not set(states) <= set(self.states):
-            raise ticks.Failed(f"sessions are {states}, where one of {self.states} was expected")
+        check_states(c.destination.sessions(), self.states)
         domain_is(c, self.domain)
         before = c.guest.last_tick(c.xen).number
         words = seen_to_run(c, self.runs, before)
@@ -83,6 +89,13 @@ CUTS = (
     Cut("xl", "before \"ready\" arrives", "down", xl.READY, "", IN_DOUBT, "nobody", "", "run"),
     Cut("xl", "after the permission", "up", xl.GO, "", RUNNING, "qemu", AWAY),
 )
+
+
+def check_states(sessions, wanted):
+    """There is one session, in one of these states; none if there are none."""
+    states = [session["state"] for session in sessions]
+    if len(states) != bool(wanted) or not set(states) <= set(wanted):
+        raise ticks.Failed(f"sessions are {states}, where one of {wanted} was expected")
 
 
 def domain_is(c, suffix):

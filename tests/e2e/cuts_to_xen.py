@@ -11,44 +11,29 @@ import time
 
 import ticks
 import xl
-from cuts import IN_DOUBT, PAGES
+from cuts import IN_DOUBT, PAGES, Moment, check_states, domain_is
 from replay import wait_for
-from wire import Point
 
 LEFT = "--incoming"
-# Who is killed does not write down that its session is over; the next one of the guest sees it.
-KILLED = ("paused at source",)
 
 
 @dataclasses.dataclass(frozen=True)
-class CutToXen:
-    gone: str  # "connection", "vmferry", "xl" or "QEMU"
-    when: str  # in words
-    direction: str
-    at: object  # bytes: before this text is passed on; a number: before this byte is
+class CutToXen(Moment):
     states: tuple  # one of these is the session's then; empty: no session is left
     runs: str  # "xen", "qemu" or "nobody"
     domain: str | None  # what its name under Xen got appended; None: there is none
     resolve: str = ""  # what the operator has to decide
 
-    @property
-    def words(self):
-        return f"{self.gone} gone {self.when}"
-
     def run(self, c):
         """Cuts the crossing and looks. What came of it, in words; raises when it is not what is written here."""
-        where = {"text": self.at} if isinstance(self.at, bytes) else {"offset": self.at}
-        point = Point(self.direction, lambda: self.act(c), **where)
+        point = self.point(lambda: self.act(c))
         c.serve(points=[point])
         c.migrate()
         point.wait(300)
         if self.gone != "vmferry":
             c.report()
-        states = [session["state"] for session in c.server.sessions()]
-        if len(states) != bool(self.states) or not set(states) <= set(self.states):
-            raise ticks.Failed(f"sessions are {states}, where one of {self.states} was expected")
-        wanted = [] if self.domain is None else [c.guest.name + self.domain]
-        wait_for(lambda: list(c.xen.domains()) == wanted, 60, f"{wanted} under Xen, where {c.xen.domains()} are")
+        check_states(c.server.sessions(), self.states)
+        domain_is(c, self.domain)
         words = self.seen_to_run(c, self.runs)
         return f"{words}; {self.decide(c)}" if self.resolve else words
 
@@ -101,7 +86,7 @@ CUTS_TO_XEN = (
     CutToXen("connection", "before the permission", "up", xl.GO, IN_DOUBT, "nobody", None, "run"),
     CutToXen("connection", "half-way through the permission", "up", xl.GO[20:], IN_DOUBT, "nobody", None, "run"),
     CutToXen("connection", "before the report", "down", xl.REPORT, IN_DOUBT, "xen", "", "destroy"),
-    CutToXen("vmferry", "before \"ready\" arrives", "down", xl.READY, KILLED, "qemu", None),
+    CutToXen("vmferry", "before \"ready\" arrives", "down", xl.READY, (), "qemu", None),
     CutToXen("vmferry", "before the permission", "up", xl.GO, IN_DOUBT, "nobody", None, "run"),
     CutToXen("vmferry", "after the permission", "down", xl.REPORT, IN_DOUBT, "xen", "", "destroy"),
     CutToXen("xl", "before \"ready\"", "down", xl.READY, (), "qemu", LEFT),

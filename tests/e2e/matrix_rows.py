@@ -120,15 +120,11 @@ class ToXen(Row):
     def crossed(self, c):
         c.serve()
         c.migrate()
-        report = c.report()
         if self.refused:
-            refused_by(self.refused, report)
+            refused_by(self.refused, c.report())
             c.runs_only_in_qemu()
             return f"refused: `{self.refused}`"
-        if report["error"]:
-            raise ticks.Failed(f"vmferry: {report['error']['text']}")
-        if (status := c.source.migration_status()) != "completed":
-            raise ticks.Failed(f"the source's migration is {status}")
+        report = c.crossed()
         excused = excuses(c.guest) if self.source == TCG else ticks.TWO_HOSTS
         words = c.runs_only_in_xen(**TO_XEN, excuses=excused)
         return f"crossed; {words}; {report['handover_ms']} ms from the last section to running"

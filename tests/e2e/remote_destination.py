@@ -3,13 +3,12 @@ import json
 import pathlib
 import shlex
 import tempfile
-import time
 
 from host_file import HostFile
 from machine import HostError
+from remote_server import VMFERRY, RemoteServer
 from serving import configuration
 
-VMFERRY = "/testbed/vmferry/vmferry"
 FOLDER = "/root/destination"
 
 
@@ -33,7 +32,8 @@ class RemoteDestination:
         self.machine.run(f"truncate -s {size} {FOLDER}/{name}.disk").check()
 
     def serve(self, *options):
-        return RemoteServer(self, options)
+        return RemoteServer(self.machine, FOLDER, ["--xl-listen", "tcp:0.0.0.0:4445", "--config", FOLDER, *options],
+                            self.machine.service_port())
 
     def console(self, name):
         """A local copy of its console that grows."""
@@ -77,30 +77,3 @@ class RemoteDestination:
             if session["qemu_alive"]:
                 self.machine.run(f"kill -9 {session['qemu_pid']}")
         self.copies.cleanup()
-
-
-class RemoteServer:
-    """`vmferry serve` there, on the port that the machine passes on."""
-
-    def __init__(self, destination, options):
-        self.machine = destination.machine
-        self.port = self.machine.service_port()
-        words = " ".join(map(shlex.quote, options))
-        self.machine.start(f"echo $BASHPID > {FOLDER}/serve.pid; exec {VMFERRY} serve --xl-listen tcp:0.0.0.0:4445 "
-                           f"--config {FOLDER} --json {words} 2>{FOLDER}/serve.log", f"{FOLDER}/serve.json")
-        deadline = time.monotonic() + 60
-        while not self.lines:
-            if time.monotonic() > deadline:
-                raise HostError(f"vmferry serve did not start: {self.machine.run(f'cat {FOLDER}/serve.log').text}")
-            time.sleep(0.5)
-
-    @property
-    def lines(self):
-        text = self.machine.run(f"cat {FOLDER}/serve.json").text
-        return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines() if line.startswith("{")]
-
-    def ends(self):
-        return [line for line in self.lines if line.get("event") == "over"]
-
-    def close(self):
-        self.machine.run(f"kill $(cat {FOLDER}/serve.pid)")

@@ -3,12 +3,11 @@ import contextlib
 import json
 import pathlib
 import shlex
-import time
 
 import qemu_source
 import ticks
 from machine import HostError
-from remote_destination import VMFERRY
+from remote_server import RemoteServer
 
 FOLDER = "/root/source"
 # Besides: what KVM shows in its own right, and Xen does not.
@@ -34,7 +33,7 @@ class RemoteSource(qemu_source.Running):
         return target
 
     def serve(self, folder, *options):
-        return RemoteServer(self.machine, FOLDER, options)
+        return RemoteServer(self.machine, FOLDER, ["--qemu-listen", "tcp:127.0.0.1:4446", "--state-dir", f"{FOLDER}/state", *options], 4446)
 
     def qmp(self, command, **arguments):
         # The socket has to stay open until the answer is there.
@@ -66,33 +65,6 @@ class RemoteSource(qemu_source.Running):
 
     def close(self):
         self.machine.run(f"kill -9 $(cat {FOLDER}/pid)")
-
-
-class RemoteServer:
-    """`vmferry serve` in a Machine. Its files are in `folder` there. `port`: where a source reaches it."""
-
-    def __init__(self, machine, folder, options, listen="127.0.0.1:4446"):
-        self.machine, self.folder = machine, folder
-        self.port = int(listen.rpartition(":")[2])
-        words = shlex.join(map(str, options))
-        self.machine.start(f"echo $BASHPID > {folder}/serve.pid; exec {VMFERRY} serve --qemu-listen tcp:{listen} "
-                           f"--state-dir {folder}/state --json {words} 2>{folder}/serve.log", f"{folder}/serve.json")
-        deadline = time.monotonic() + 60
-        while not self.lines:
-            if time.monotonic() > deadline:
-                raise HostError(f"vmferry serve did not start: {self.machine.run(f'cat {folder}/serve.log').text}")
-            time.sleep(0.5)
-
-    @property
-    def lines(self):
-        text = self.machine.run(f"cat {self.folder}/serve.json").text
-        return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines() if line.startswith("{")]
-
-    def ends(self):
-        return [line for line in self.lines if line.get("event") == "over"]
-
-    def close(self):
-        self.machine.run(f"kill $(cat {self.folder}/serve.pid)")
 
 
 @contextlib.contextmanager

@@ -46,8 +46,10 @@ TEST_CASE_FIXTURE(Fixture, "one session for a name or uuid") {
 TEST_CASE_FIXTURE(Fixture, "a guest is free again when its session is over, but not while it is in doubt") {
     auto first = claimed("web1", "3db1");
     SUBCASE("nobody drives it and nothing of it runs") {
+        CHECK(!list_sessions(state).at(0).is_over());
         first.reset();
         CHECK(!list_sessions(state).at(0).driven);
+        CHECK(list_sessions(state).at(0).is_over());
         const auto second = claimed("web1", "3db1");
         CHECK(list_sessions(state).size() == 1);
     }
@@ -55,6 +57,7 @@ TEST_CASE_FIXTURE(Fixture, "a guest is free again when its session is over, but 
         REQUIRE(first->note({{"state", "in doubt"}}, Sync::yes));
         const auto id = first->id();
         first.reset();
+        CHECK(!list_sessions(state).at(0).is_over());
         const auto second = SessionDirectory::create(state, "web1", "3db1");
         REQUIRE(!second);
         CHECK(second.error().hint == "vmferry resolve " + id + " run|destroy");

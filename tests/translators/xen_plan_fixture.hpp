@@ -4,11 +4,21 @@
 #include <optional>
 #include <string>
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
 #include "translators/xen_plan.hpp"
 
 namespace vmferry::test {
+
+/// The configuration of a plan; JSON pointers instead of chains of brackets.
+struct PlannedConfig {
+    explicit PlannedConfig(const XenPlan& plan) : json(nlohmann::json::parse(plan.config)) {}
+    nlohmann::json json;
+    [[nodiscard]] nlohmann::json at(const char* pointer) const {
+        const nlohmann::json::json_pointer where{pointer};
+        return json.contains(where) ? json[where] : nlohmann::json();
+    }
+};
 
 /// The guest: 2 vCPUs, 112 MiB, cirrus with 8 MiB at slot 2, an e1000 at slot 3, an IDE disk, one serial
 /// port. The destination: a Xen 4.17 whose policy shows what TCG's `max` shows less what Xen does not know.

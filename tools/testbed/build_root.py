@@ -30,7 +30,9 @@ class BuildRoot:
         with open(f"{self.folder}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._make(say)
-            self._copy_sources()
+            # With their times, so that only what has changed is built.
+            subprocess.run(["rsync", "-a", "--delete", "--exclude=/build", "--exclude=/captures", "--exclude=/.git", f"{ROOT}/",
+                            self.folder / SOURCES], check=True)
             say(f"building {target} for {self.suite}")
             log = self.folder / "root/build.log"
             with open(log, "wb") as output:
@@ -55,17 +57,3 @@ class BuildRoot:
         shutil.rmtree(self.folder, ignore_errors=True)
         make_root(self.folder, self.suite, PACKAGES, pathlib.Path(f"{self.folder}.log"))
         known.write_text(recipe)
-
-    def _copy_sources(self):
-        """With their times, so that only what has changed is built; what is gone here goes there."""
-        target = self.folder / SOURCES
-        names = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".",
-                                ":!captures"], check=True, capture_output=True).stdout.decode().split("\0")
-        wanted = {name for name in names if name and (ROOT / name).is_file()}
-        for file in [file for file in target.rglob("*") if file.is_file() and str(file.relative_to(target)) not in wanted]:
-            file.unlink()
-        for name in wanted:
-            source, copy = ROOT / name, target / name
-            if not copy.exists() or copy.stat().st_mtime_ns != source.stat().st_mtime_ns:
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, copy)

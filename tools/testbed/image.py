@@ -22,7 +22,7 @@ import linux_modules
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "testbed"
 RECIPE = HERE / "recipe"
-PACKAGES = ("mmdebstrap", "e2fsprogs", "cpio", "busybox-static", "socat", "qemu-system-x86", "qemu-utils", "kmod")
+PACKAGES = ("mmdebstrap", "e2fsprogs", "cpio", "busybox-static", "socat", "qemu-system-x86", "qemu-utils", "kmod", "rsync")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 
 

@@ -66,7 +66,9 @@ void print(const SessionRecord& record) {
 }
 
 ExitCode list(const Options& given) {
-    const auto sessions = list_sessions(given.state_directory);
+    auto sessions = list_sessions(given.state_directory);
+    // Whose vmferry was killed: nobody has put it away yet.
+    std::erase_if(sessions, [](const SessionRecord& record) { return record.is_over(); });
     if (given.json) {
         auto all = document("sessions");
         all["sessions"] = Json::array();

@@ -41,8 +41,7 @@ void XenDestinationArguments::add_common(CLI::App& app, const DestinationArgumen
     add("--source-qmp", source_qmp_, "QMP socket of the QEMU that the guest runs in", "SOCKET");
     add("--domain-config", domain_config_,
         "the domain's configuration, instead of a derived one: in JSON, as `vmferry plan --to xl` prints it, "
-        "or of an xl.cfg "
-        "`xl create -n FILE` on the Xen host",
+        "or of an xl.cfg `xl create -n FILE` on the Xen host",
         "FILE");
 }
 
