@@ -8,7 +8,9 @@
 #               writes docs/matrix.md
 #
 # Steps that watch clocks (end-to-end, guests, test-bed, demo) have the processors for themselves. The test bed keeps one of
-# them busy: what computes for long (clang-tidy, the build with sanitizers) runs beside it, and only when a processor is idle.
+# them busy: what computes for long (clang-tidy, the build with sanitizers) runs beside it, only when a processor is idle, and
+# stands still while a guest is watched. Where the machine has other work, guests' clocks are judged by how much (lines that
+# begin with "load:", see docs/testbed.md), and all takes longer.
 # Each step's output stands in build/test-logs/STEP.log; of a step that fails, its end is shown.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +26,9 @@ passed=0
 failed=0
 failures=()
 declare -A beside=()
-trap 'trap - INT; kill 0' INT
+export logs VMFERRY_ASIDE=
+trap 'trap - INT; end_asides; kill 0' INT
+trap end_asides EXIT
 
 # step NAME COMMAND…: one check; a step may count for more by ending its output with a line "N passed, M failed".
 step() {
@@ -32,13 +36,20 @@ step() {
   judge "$1"
 }
 
-# aside NAME COMMAND…: the same in the background, with what is left of the processors; judge NAME waits for it.
+# aside NAME COMMAND…: the same in the background, with what is left of the processors; judge NAME waits for it. In a session
+# of its own, so that tests/support/load.py can stop all of it. The kernel shares processors among sessions first: SCHED_IDLE
+# alone would leave it as much as the tests' QEMU, which has one of its own too (sched(7), autogroups).
 aside() {
-  (
-    chrt --idle --pid 0 $BASHPID
-    perform "$@"
-  ) &
+  setsid bash -c '[ ! -e /proc/$$/autogroup ] || echo 19 >/proc/$$/autogroup
+    chrt --idle --pid 0 $$
+    perform "$@"' aside "$@" &
   beside[$1]=$!
+  VMFERRY_ASIDE="${beside[*]}"
+}
+
+# What of them is left, all processes of these sessions.
+end_asides() {
+  python3 tests/support/load.py end "${beside[@]}"
 }
 
 perform() {
@@ -47,10 +58,17 @@ perform() {
   "$@" >"$logs/$name.log" 2>&1
   echo "$? $((SECONDS - start))" >"$logs/$name.ended"
 }
+export -f perform
 
 judge() {
   local name=$1 status=1 seconds=0 counts p f
-  [ -z "${beside[$name]:-}" ] || wait "${beside[$name]}"
+  if [ -n "${beside[$name]:-}" ]; then
+    # Whoever had stopped it may have died.
+    python3 tests/support/load.py continue "${beside[$name]}"
+    wait "${beside[$name]}"
+    unset "beside[$name]"
+    VMFERRY_ASIDE="${beside[*]}"
+  fi
   [ -f "$logs/$name.ended" ] && read -r status seconds <"$logs/$name.ended"
   counts=$(tail -n 1 "$logs/$name.log" | grep -Eo '^[0-9]+ passed, [0-9]+ failed$' || true)
   if [ -n "$counts" ]; then
@@ -70,6 +88,7 @@ judge() {
     tail -n 40 "$logs/$name.log" | sed 's/^/    /'
     failures+=("$name")
   fi
+  grep '^load:' "$logs/$name.log" | sed 's/^load:/       /'
   return "$((f > 0))"
 }
 

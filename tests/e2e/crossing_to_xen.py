@@ -18,6 +18,7 @@ import subprocess
 import time
 
 import evidence
+import load
 import ticks
 from host_file import HostFile
 from machine import free_port
@@ -67,6 +68,7 @@ class CrossingToXen:
 
     def replay(self, file, *options, **how):
         """`vmferry replay` of what this source has recorded. The document that it prints."""
+        self.closing.enter_context(load.quiet())
         words = [VMFERRY, "replay", file, "--to", "xl", *self.towards_xen(**how), "--state-dir", self.folder / "state", "--json",
                  *options]
         with open(self.folder / "replay.log", "ab") as log:
@@ -141,6 +143,7 @@ class CrossingToXen:
 
     def crossed(self):
         """The session ended well, and the source says so too. Its report."""
+        self.closing.enter_context(load.quiet())  # from here on the guest's clocks count
         report = self.report()
         if report["error"] or report["state"] != "reported":
             raise ticks.Failed(f"vmferry: {report['state']}, {report['error'] and report['error']['text']}")
@@ -163,8 +166,9 @@ class CrossingToXen:
         """The source is stopped for good, or gone, and the guest's next words come from Xen: at least `count` ticks, and
         `seconds`. `excuses`: see ticks.Judge. Returns what it showed, in words."""
         last = self.source.last_tick()
-        judge = ticks.Judge(last.number, last.sum, last.disk_hash, self.guest.vcpus, bool(self.guest.disk),
-                            bool(self.guest.nic), last.up, excuses)
+        if last.clock == "acpi_pm" and not self.guest.xen_firmware:
+            excuses = (*excuses, *ticks.PM_TIMER)
+        judge = ticks.Judge.after_tick(last, self.guest.vcpus, bool(self.guest.disk), bool(self.guest.nic), excuses)
         with contextlib.closing(HostFile(self.xen, self.log, self.folder / "xen-console")) as copy:
             console = ticks.Console(copy.path, judge)
             try:

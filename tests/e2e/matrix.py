@@ -19,6 +19,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = map(str, (HERE, HERE.parent / "support", HERE.parent / "guests", ROOT / "tools" / "testbed"))
+import load  # noqa: E402
+import ticks  # noqa: E402
 
 
 def say(text):
@@ -104,6 +106,18 @@ def versions(hosts):
     return found
 
 
+def run(row, number, hosts):
+    """Once more, if only a rule on clocks did not hold while the machine had other work."""
+    for last in (False, True):
+        hosts.end_but(row.hosts)
+        try:
+            return row.run(number, hosts)
+        except Exception as error:
+            if last or not ticks.is_disturbed(error):
+                raise
+            say(f"{row.words}: once more, as the machine had other work: {error}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("vmferry")
@@ -114,6 +128,7 @@ def main():
     # Only now, as they take over where vmferry is.
     from matrix_hosts import Hosts
     import matrix_rows
+    load.meter()  # from now on it is measured
     rows = list(matrix_rows.rows())
     hosts = Hosts(os.environ["VMFERRY"], say)
     failed, passed = 0, 0
@@ -123,8 +138,7 @@ def main():
                 continue
             start = time.monotonic()
             try:
-                hosts.end_but(row.hosts)
-                came = row.run(number, hosts)
+                came = run(row, number, hosts)
                 passed += 1
             except Exception as error:  # a row that fails says so, and the next one is run
                 came = f"**failed**: {type(error).__name__}: {error}"
@@ -136,6 +150,8 @@ def main():
     if options.document:
         before = options.document.read_text() if options.document.exists() else ""
         options.document.write_text(document(rows, before))
+    for line in ticks.Seen.words():
+        say(f"load: {line}")
     say(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -221,6 +221,7 @@ def to_xen():
     yield ToXen(TCG, "xen-4.20", *virtio, "virtio-disk-load")
     yield ToXen(TCG, "xen-4.17", *plain)
     yield ToXen(TCG, "xen-4.17", *virtio)
+    yield ToXen(TCG, "xen-4.17", "the PM timer as its clock", qemu_source.Guest(clock="acpi_pm"))
     yield ToXen(TCG, "xen-4.17", "2 vCPUs", qemu_source.Guest(vcpus=2))
     yield BornThere(NOWHERE, "xen-4.17", "2 vCPUs, born there", TickingLinux(vcpus=2))
     for host in ("kvm-10.0", "kvm-7.2"):

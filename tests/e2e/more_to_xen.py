@@ -65,7 +65,7 @@ class MoreToXen(OneQemuGuest):
             moved = self.to_qemu(guest.name, lambda: guest.last_tick(self.xen), closing)
             # Its memory is as large as under Xen; running, it is refused: tcg-missed-writes.
             moved.qmp("stop")
-            with crossing_to_xen(self.id().split(".", 1)[1], self.xen, qemu_source.Guest(guest.name), moved) as c:
+            with crossing_to_xen(self.id().split(".", 1)[1], self.xen, qemu_source.Guest(guest.name, xen_firmware=True), moved) as c:
                 c.serve(template=template)
                 c.migrate()
                 c.crossed()

@@ -30,7 +30,8 @@ DISK_BYTES = 8 * (64 << 10)  # of a disk that the ticking guest uses
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """The ticking Linux guest with these devices. `disk`, `nic`: QEMU's models, or empty."""
+    """The ticking Linux guest with these devices. `disk`, `nic`: QEMU's models, or empty. `clock`: its kernel's clock source;
+    empty: the kernel chooses. `xen_firmware`: it was born under Xen."""
     name: str = "q1"
     vcpus: int = 1
     memory_mib: int = 112
@@ -38,14 +39,17 @@ class Guest:
     disk: str = "ide-hd"
     nic: str = "e1000"
     machine: str = "pc,hpet=off"
+    clock: str = ""
+    xen_firmware: bool = False
 
     def arguments(self, accel, cpu, kernel, initrd, disk_image, console, *sockets):
         """QEMU's. `console`: the file of its serial port; `sockets`: QMP's."""
         # Not a multiple of 256 KiB: of such memory QEMU before 9.0 does not notice all that the guest writes under TCG while it
         # migrates (docs/testbed.md).
         memory = f"{self.memory_mib * 1024 + 8}k"
+        command_line = linux_guest.COMMAND_LINE + (f" clocksource={self.clock}" if self.clock else "")
         words = ["-accel", accel, "-M", self.machine, "-cpu", cpu, "-smp", self.vcpus, "-m", memory, "-nodefaults", "-no-user-config",
-                 "-name", self.name, "-kernel", kernel, "-initrd", initrd, "-append", linux_guest.COMMAND_LINE,
+                 "-name", self.name, "-kernel", kernel, "-initrd", initrd, "-append", command_line,
                  *self.devices(disk_image), "-serial", f"file:{console}", "-display", "none"]
         for path in sockets:
             words += ["-qmp", f"unix:{path},server=on,wait=off"]

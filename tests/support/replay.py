@@ -65,7 +65,7 @@ class Replay:
             console.follow(count, timeout)
             judge.verdict(count)
         except ticks.Failed as reason:
-            raise ticks.Failed(f"{reason}\n{self.words()}") from None
+            raise type(reason)(f"{reason}\n{self.words()}") from None
         finally:
             console.close()
         return judge

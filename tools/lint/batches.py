@@ -1,4 +1,5 @@
-"""Puts sources together that clang-tidy can read as one translation unit: a file that includes them all.
+"""Puts sources together that clang-tidy can read as one translation unit: a file with the text of them all. That it includes
+them would not do: the path-sensitive analyzer looks at the functions of the file that it is given, and at no others.
 
 Sources under one .clang-tidy and with the same options go together, as long as none declares a name that another one declares
 too: what is local to a source would clash. Which names those are is read from the text, as clang-format leaves it (what stands in
@@ -26,9 +27,13 @@ class Batch:
         middle = len(self.sources) // 2
         return (dataclasses.replace(self, sources=self.sources[:middle]), dataclasses.replace(self, sources=self.sources[middle:]))
 
+    def quoted(self):
+        """Options with which each finds what it includes from beside itself."""
+        return [f"-iquote{folder}" for folder in sorted({str(pathlib.Path(source).parent) for source in self.sources})]
+
     def file(self, root, folder):
-        """Writes the file that includes them, and beside it the .clang-tidy, as clang-tidy looks for it there and above."""
-        text = "".join(f'#include "{source}"\n' for source in self.sources)
+        """Writes that file, and beside it the .clang-tidy, as clang-tidy looks for it there and above."""
+        text = "".join(f'#line 1 "{source}"\n{pathlib.Path(source).read_text()}\n' for source in self.sources)
         file = folder / self.place / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.cpp"
         file.parent.mkdir(parents=True, exist_ok=True)
         if self.place.parts:

@@ -31,9 +31,6 @@ FREESTANDING = os.path.join("tests", "guests")
 BATCHES = ROOT / "build" / "tidy"
 CLEAN = ROOT / "build" / "tidy-cache"
 COMPILER = "clang++-19"
-# In a batch the sources are included files.
-TOGETHER = ("--checks=-bugprone-suspicious-include",
-            r"--header-filter=(parsers|translators|proxy|tools|tests)/.*\.cpp$|(parsers|translators|proxy|tools)/.*\.hpp$")
 
 
 def plain(command):
@@ -75,9 +72,9 @@ def key(source, options, headers, cache={}):
     return digest.hexdigest()
 
 
-def tidy(file, options, *more):
+def tidy(file, options):
     """(clean, what it says)"""
-    done = subprocess.run([TIDY, "--quiet", *more, str(file), "--", *options[1:]], capture_output=True, text=True)
+    done = subprocess.run([TIDY, "--quiet", str(file), "--", *options[1:]], capture_output=True, text=True)
     return done.returncode == 0, done.stdout.strip() or done.stderr.strip()
 
 
@@ -91,7 +88,7 @@ def check(batch):
     """source → (clean, what clang-tidy says). Where something is found, or they do not go together, of its halves."""
     if len(batch.sources) == 1:
         return {batch.sources[0]: tidy(batch.sources[0], batch.options)}
-    if tidy(batch.file(ROOT, BATCHES), batch.options, *TOGETHER)[0]:
+    if tidy(batch.file(ROOT, BATCHES), [*batch.options, *batch.quoted()])[0]:
         return dict.fromkeys(batch.sources, (True, ""))
     one, other = batch.halves()
     return check(one) | check(other)
