@@ -31,6 +31,8 @@ FREESTANDING = os.path.join("tests", "guests")
 BATCHES = ROOT / "build" / "tidy"
 CLEAN = ROOT / "build" / "tidy-cache"
 COMPILER = "clang++-19"
+# The path-sensitive analyzer gives a function up after so many steps (by itself: 225,000), which takes two thirds off its time.
+ANALYZER = [f"--extra-arg={word}" for word in ("-Xclang", "-analyzer-config", "-Xclang", "max-nodes=40000")]
 
 
 def plain(command):
@@ -74,7 +76,7 @@ def key(source, options, headers, cache={}):
 
 def tidy(file, options):
     """(clean, what it says)"""
-    done = subprocess.run([TIDY, "--quiet", str(file), "--", *options[1:]], capture_output=True, text=True)
+    done = subprocess.run([TIDY, "--quiet", *ANALYZER, str(file), "--", *options[1:]], capture_output=True, text=True)
     return done.returncode == 0, done.stdout.strip() or done.stderr.strip()
 
 
