@@ -6,9 +6,9 @@ The guest prints once a second
     tick 24 up=330.31 date=1700000000 cpus=2 disk=0/803d6b38 ping=1 sum=83dcbe693182cbc3 clock=tsc
 
 and nothing else. `Judge` takes the lines as they arrive, with the host's clock, and holds every rule:
-numbering without a gap, same memory checksum, disk read back right, network alive, all CPUs there, the kernel's clock source
-the same (older recordings do not tell it), both guest clocks at the host's pace, and no other line at all on the console (a kernel that complains prints there), but for those
-that an allow-list (`NESTED_SMP`) has a reason for.
+numbering without a gap, same memory checksum, disk read back right, network alive, all CPUs there, the kernel's clock
+source the same (older recordings do not tell it), both guest clocks at the host's pace, and no other line at all on the
+console (a kernel that complains prints there), but for those that an allow-list (`NESTED_SMP`) has a reason for.
 
 What depends on the guest getting its processor in time (LATE lines, the pace) is judged by what else the machine did meanwhile
 (load.py): where it was idle, as strictly as the rest; where it was not, such a line is excused, counted and told, and a wrong pace
@@ -32,12 +32,10 @@ MAIMED = re.compile(r"tick (\d+) up=(\d+\.\d+|) date=(\d*) cpus=(\d*) disk=(\d+)
                     r"(?: clock=([\w-]*))?$")
 NO_HASH = ("", "e3b0c442")  # of what a dd that died has read: nothing
 # The line that was being printed when the guest was stopped ends on the other side.
-FRAGMENT = re.compile(r"[0-9a-z=/. ]*$")
+FRAGMENT = re.compile(r"[0-9a-z=/._ -]*$")
 PACE = 0.10  # of wall-clock rate
 DATE_STEP = 1.0  # `date` shows whole seconds
 READING = 0.25  # seconds between reading the clock and the line's arrival may differ by that much
-
-
 LOOK_BACK = 5.0  # seconds before a line's arrival in which what made the kernel say it may have happened
 
 
@@ -57,17 +55,19 @@ def is_disturbed(reason):
 
 
 class Seen:
-    """Of all judges of this process, for a last word: lines excused for load, and processors that others kept busy at most."""
+    """Of all judges of this process, for a last word: lines excused, and processors that others kept busy at most."""
     excused = []
     others = 0.0
 
     @classmethod
     def words(cls):
-        """Nothing where the machine was idle."""
-        if not cls.excused and cls.others < load.IDLE:
-            return []
-        return [f"while guests' clocks were watched, others kept up to {cls.others:.2f} processors busy (all takes longer then); "
-                f"lines excused for that: {len(cls.excused)}", *(f"    {line}" for line in cls.excused)]
+        """Nothing where the machine was idle and nothing was excused."""
+        words = []
+        if cls.others >= load.IDLE:
+            words += [f"while guests' clocks were watched, others kept up to {cls.others:.2f} processors busy; all takes longer then"]
+        if words or cls.excused:
+            words += [f"lines excused: {len(cls.excused)}", *(f"    {line}" for line in cls.excused)]
+        return words
 
 
 def clocks_failed(text, since, others=None):
@@ -82,8 +82,8 @@ def clocks_failed(text, since, others=None):
 
 @dataclasses.dataclass(frozen=True)
 class Excuse:
-    """A line that a guest may print although it is no tick. `name`: its reason in short. `kills`: it says that one command of the guest's script has died,
-    so that one value of the next tick may be missing; a wrong one is never excused."""
+    """A line that a guest may print although it is no tick. `name`: its reason in short. `kills`: it says that one command of
+    the guest's script has died, so that one value of the next tick may be missing; a wrong one is never excused."""
     line: re.Pattern
     name: str
     reason: str

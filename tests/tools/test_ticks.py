@@ -36,6 +36,12 @@ class Ticks(unittest.TestCase):
         self.assertEqual(len(self.judge("n=1 sum=83dc", tick(6), tick(7), tick(8)).ticks), 3)
         self.judge(tick(5), tick(6), tick(7), tick(8)).verdict(4)
 
+    def test_a_line_cut_in_two(self):
+        """Wherever the guest was stopped in it, its end is no complaint of the kernel's."""
+        whole = tick(5, clock="acpi_pm")
+        for at in range(1, len(whole) + 1):
+            self.judge(whole[at:], tick(6, clock="acpi_pm"))
+
     def test_each_rule(self):
         self.refused("tick 6 where tick 5", tick(6))
         self.refused("tick 7 where tick 6", tick(5), tick(7))
