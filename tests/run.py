@@ -75,8 +75,7 @@ def main():
     result = run(loader, names, Timed)
     failed = bad(result)
     if result.again:
-        with load.quiet():
-            again = run(loader, [name for name, _ in result.again], Repeated)
+        again = run(loader, [name for name, _ in result.again], Repeated)
         failed += max(bad(again), len(result.again) - again.testsRun)
         for name, why in result.again:
             print(f"load: repeated: {name}: {why.splitlines()[0]}")

@@ -7,10 +7,9 @@
 #     --matrix  release build, then more of the way to Xen, and guests × devices × hosts in the test bed: two hours;
 #               writes docs/matrix.md
 #
-# Steps that watch clocks (end-to-end, guests, test-bed, demo) have the processors for themselves. The test bed keeps one of
-# them busy: what computes for long (clang-tidy, the build with sanitizers) runs beside it, only when a processor is idle, and
-# stands still while a guest is watched. Where the machine has other work, guests' clocks are judged by how much (lines that
-# begin with "load:", see docs/testbed.md), and all takes longer.
+# One step after the other: those that watch clocks (end-to-end, guests, test-bed, demo) have the processors for themselves. Where
+# the machine has other work, guests' clocks are judged by how much (what is indented below a step, see docs/testbed.md), and all
+# takes longer.
 # Each step's output stands in build/test-logs/STEP.log; of a step that fails, its end is shown.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -25,51 +24,14 @@ mkdir -p "$logs"
 passed=0
 failed=0
 failures=()
-declare -A beside=()
-export logs VMFERRY_ASIDE=
-trap 'trap - INT; end_asides; kill 0' INT
-trap end_asides EXIT
+trap 'trap - INT; kill 0' INT
 
 # step NAME COMMAND…: one check; a step may count for more by ending its output with a line "N passed, M failed".
 step() {
-  perform "$@"
-  judge "$1"
-}
-
-# aside NAME COMMAND…: the same in the background, with what is left of the processors; judge NAME waits for it. In a session
-# of its own, so that tests/support/load.py can stop all of it. The kernel shares processors among sessions first: SCHED_IDLE
-# alone would leave it as much as the tests' QEMU, which has one of its own too (sched(7), autogroups).
-aside() {
-  setsid bash -c '[ ! -e /proc/$$/autogroup ] || echo 19 >/proc/$$/autogroup
-    chrt --idle --pid 0 $$
-    perform "$@"' aside "$@" &
-  beside[$1]=$!
-  VMFERRY_ASIDE="${beside[*]}"
-}
-
-# What of them is left, all processes of these sessions.
-end_asides() {
-  python3 tests/support/load.py end "${beside[@]}"
-}
-
-perform() {
-  local name=$1 start=$SECONDS
+  local name=$1 status start=$SECONDS counts p f
   shift
   "$@" >"$logs/$name.log" 2>&1
-  echo "$? $((SECONDS - start))" >"$logs/$name.ended"
-}
-export -f perform
-
-judge() {
-  local name=$1 status=1 seconds=0 counts p f
-  if [ -n "${beside[$name]:-}" ]; then
-    # Whoever had stopped it may have died.
-    python3 tests/support/load.py continue "${beside[$name]}"
-    wait "${beside[$name]}"
-    unset "beside[$name]"
-    VMFERRY_ASIDE="${beside[*]}"
-  fi
-  [ -f "$logs/$name.ended" ] && read -r status seconds <"$logs/$name.ended"
+  status=$?
   counts=$(tail -n 1 "$logs/$name.log" | grep -Eo '^[0-9]+ passed, [0-9]+ failed$' || true)
   if [ -n "$counts" ]; then
     read -r p f <<<"$(tr -dc '0-9 ' <<<"$counts" | tr -s ' ')"
@@ -82,9 +44,9 @@ judge() {
   passed=$((passed + p))
   failed=$((failed + f))
   if [ "$f" -eq 0 ]; then
-    printf 'ok      %-14s %4d checks, %4d s\n' "$name" "$p" "$seconds"
+    printf 'ok      %-14s %4d checks, %4d s\n' "$name" "$p" "$((SECONDS - start))"
   else
-    printf 'FAILED  %-14s %4d of %d checks, %4d s; the end of %s:\n' "$name" "$f" $((p + f)) "$seconds" "$logs/$name.log"
+    printf 'FAILED  %-14s %4d of %d checks, %4d s; the end of %s:\n' "$name" "$f" $((p + f)) "$((SECONDS - start))" "$logs/$name.log"
     tail -n 40 "$logs/$name.log" | sed 's/^/    /'
     failures+=("$name")
   fi
@@ -153,12 +115,10 @@ if [ "$mode" = --quick ]; then
   finish
 fi
 step format format
+step tidy python3 tools/lint/tidy.py build/release
+step build-asan tools/build.sh asan unit_tests && step unit-asan unit asan
 step end-to-end python3 tests/run.py tools build/release/vmferry
 step guests python3 tests/run.py guests build/release/vmferry
-aside tidy python3 tools/lint/tidy.py build/release
-aside build-asan tools/build.sh asan unit_tests
 step test-bed python3 tests/run.py e2e build/release/vmferry
-judge tidy
-judge build-asan && step unit-asan unit asan
 step demo tools/demo.sh
 finish

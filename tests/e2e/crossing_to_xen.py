@@ -18,7 +18,6 @@ import subprocess
 import time
 
 import evidence
-import load
 import ticks
 from host_file import HostFile
 from machine import free_port
@@ -68,7 +67,6 @@ class CrossingToXen:
 
     def replay(self, file, *options, **how):
         """`vmferry replay` of what this source has recorded. The document that it prints."""
-        self.closing.enter_context(load.quiet())
         words = [VMFERRY, "replay", file, "--to", "xl", *self.towards_xen(**how), "--state-dir", self.folder / "state", "--json",
                  *options]
         with open(self.folder / "replay.log", "ab") as log:
@@ -143,7 +141,6 @@ class CrossingToXen:
 
     def crossed(self):
         """The session ended well, and the source says so too. Its report."""
-        self.closing.enter_context(load.quiet())  # from here on the guest's clocks count
         report = self.report()
         if report["error"] or report["state"] != "reported":
             raise ticks.Failed(f"vmferry: {report['state']}, {report['error'] and report['error']['text']}")

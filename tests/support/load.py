@@ -2,11 +2,9 @@
 late where its host is.
 
     load.meter().most(since)       processors that others kept busy, in the worst second since then
-    with load.quiet(): …           what tools/test.sh computes beside the tests stands still meanwhile
-    load.py continue|end SESSION…  for tools/test.sh itself
 
 What these tests start carries MARK in its environment, also when nobody waits for it any more; everything else is others' work,
-whatever its priority (see `aside` in tools/test.sh), and so is the time that the machine itself was not given (steal).
+whatever its priority, and so is the time that the machine itself was not given (steal).
 
     others' time = busy time of the processors + steal         /proc/stat
                    − time of our processes and their ended children    /proc/PID/stat
@@ -16,8 +14,6 @@ import contextlib
 import functools
 import os
 import pathlib
-import signal
-import sys
 import threading
 import time
 
@@ -140,43 +136,3 @@ class Meter:
 @functools.cache
 def meter():
     return Meter()
-
-
-def aside():
-    """Sessions of what tools/test.sh computes beside the tests."""
-    return {int(word) for word in os.environ.get("VMFERRY_ASIDE", "").split()}
-
-
-def signal_aside(sessions, number, but):
-    """Sends that to all their processes but those that are in one of these states. How many there were."""
-    sent = 0
-    for pid in processes():
-        with contextlib.suppress(OSError, ValueError):
-            state, _, _, session, *_ = stat(pid)
-            if int(session) in sessions and state not in but:
-                os.kill(pid, number)
-                sent += 1
-    return sent
-
-
-@contextlib.contextmanager
-def quiet():
-    """What is computed beside the tests stands still. Within another quiet() this changes nothing."""
-    sessions = aside() if not quiet.within else set()
-    quiet.within += 1
-    try:
-        # What was just being started is seen the next time.
-        while signal_aside(sessions, signal.SIGSTOP, but="TZX"):
-            time.sleep(0.01)
-        yield
-    finally:
-        quiet.within -= 1
-        signal_aside(sessions, signal.SIGCONT, but="ZX")
-
-
-quiet.within = 0
-
-
-if __name__ == "__main__":
-    what, *words = sys.argv[1:]
-    signal_aside({int(word) for word in words}, {"continue": signal.SIGCONT, "end": signal.SIGKILL}[what], but="ZX")

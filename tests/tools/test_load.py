@@ -1,4 +1,4 @@
-"""tests/support/load.py sees others' work, and only that; quiet() stops what is computed beside the tests."""
+"""tests/support/load.py sees others' work, and only that; run.py repeats what only load has failed."""
 import contextlib
 import os
 import pathlib
@@ -81,26 +81,6 @@ class Load(unittest.TestCase):
     def test_another_checkout_is_others_work(self):
         with ended(computing(**{load.MARK: "/elsewhere"})):
             self.assertGreater(others(3), 0.4)
-
-    def test_quiet(self):
-        """All of such a session stands still, also what puts itself into a process group of its own, and goes on afterwards."""
-        script = f"set -m; ({COMPUTES}) & echo $!; exec >&-; {COMPUTES}"
-        with ended(subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)) as leader:
-            child = int(leader.stdout.readline())
-            leader.stdout.close()
-            try:
-                os.environ["VMFERRY_ASIDE"] = str(leader.pid)
-                with load.quiet():
-                    with load.quiet():
-                        pass
-                    self.assertEqual([load.stat(pid)[0] for pid in (leader.pid, child)], ["T", "T"])
-                    used = load.stat(child)[11]
-                    time.sleep(0.5)
-                    self.assertEqual(load.stat(child)[11], used)
-                self.assertNotIn("T", [load.stat(pid)[0] for pid in (leader.pid, child)])
-            finally:
-                del os.environ["VMFERRY_ASIDE"]
-                os.kill(child, signal.SIGKILL)
 
 
 PROBE = '''
